@@ -1,0 +1,1 @@
+"""When to speak: one module a trigger, each a pure condition."""
