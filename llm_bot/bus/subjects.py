@@ -1,0 +1,67 @@
+"""What a subject, a header and a sample in the log are, the same for every bus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from llm_bot.errors import BusError
+
+# Failures of one kind that are logged one by one, and how often one is after these.
+LOGGED_FIRST = 3
+LOGGED_EVERY = 1_000
+
+_WHITE_SPACE = re.compile(r"\s")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LINE_BREAKS = str.maketrans({"\r": " ", "\n": " "})
+
+
+def check_subject(subject: str) -> None:
+    """Raise `BusError` unless one can publish on `subject`."""
+    if not subject or _WHITE_SPACE.search(subject):
+        raise BusError(f"not a subject: {subject!r}")
+
+
+def check_pattern(pattern: str) -> None:
+    """Raise `BusError` unless one can subscribe to `pattern`: no empty token, `*` alone in its
+    token, `>` alone in the last."""
+    check_subject(pattern)
+    tokens = pattern.split(".")
+    for token in tokens:
+        if not token or (len(token) > 1 and ("*" in token or ">" in token)):
+            raise BusError(f"not a subject to subscribe to: {pattern!r}")
+    if ">" in tokens[:-1]:
+        raise BusError(f"not a subject to subscribe to: {pattern!r}")
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subscription to `pattern` hears `subject`. Capitals matter, as in NATS."""
+    wanted, given = pattern.split("."), subject.split(".")
+    if wanted[-1] == ">":
+        wanted = wanted[:-1]
+        if len(given) <= len(wanted):
+            return False
+        given = given[: len(wanted)]
+    return len(wanted) == len(given) and all(
+        token in ("*", other) for token, other in zip(wanted, given, strict=True)
+    )
+
+
+def clean_headers(headers: Mapping[str, str] | None) -> dict[str, str] | None:
+    """`headers` as they may go out: a value can't end its line and begin another header.
+
+    Raises `BusError` for a name that can't be one.
+    """
+    if not headers:
+        return None
+    if odd := [name for name in headers if not _HEADER_NAME.fullmatch(name)]:
+        raise BusError(f"not a header's name: {odd[0]!r}")
+    return {
+        name: value.translate(_LINE_BREAKS).strip().encode(errors="replace").decode()
+        for name, value in headers.items()
+    }
+
+
+def is_logged(count: int) -> bool:
+    """Whether the `count`-th failure of a kind is worth a line in the log."""
+    return count <= LOGGED_FIRST or count % LOGGED_EVERY == 0

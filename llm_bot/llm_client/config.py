@@ -1,0 +1,213 @@
+"""What one provider is: where, which model, how patient. Checked when made, frozen after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from llm_bot.llm_client.exceptions import ConfigurationError
+
+# field -> smallest value that makes sense; None: anything above zero
+_SECONDS = {
+    "timeout_seconds": None,
+    "retry_delay_seconds": 0,
+    "max_retry_delay_seconds": 0,
+    "model_cache_ttl_seconds": 0,
+    "breaker_cooling_seconds": 0,
+    "breaker_rejected_seconds": 0,
+}
+_COUNTS = ("max_attempts", "max_concurrent_requests", "breaker_failures")
+_PARAMETER_RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+}
+# The client fills these in itself; `stream` would change the form of the answer.
+RESERVED_FIELDS = frozenset({"messages", "stream"})
+
+
+def _empty() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMConfig:
+    """One provider, and those to fall back to.
+
+    Key, headers and extra body are in no repr; of the address only scheme, host and path are.
+
+    Attributes:
+        provider: Name of the adapter: `openai`, `ollama`, `lmstudio`, `mlx`.
+        base_url: Address that the paths are appended to; for the local three with or without `/v1`.
+        api_key: Sent as a bearer token; optional for the local three.
+        model: Model to ask where a request names none.
+        timeout_seconds: Bounds one HTTP request, connection to last byte.
+        max_attempts: Requests to this provider for one answer, the first included.
+        retry_delay_seconds: The first backoff at most; it doubles with each attempt.
+        max_retry_delay_seconds: No backoff is longer. Without a deadline, a server that asks for
+            a longer pause than this isn't asked again.
+        max_concurrent_requests: Requests on the wire at a time.
+        model_cache_ttl_seconds: How long a list of models is believed.
+        parameters: Defaults of the request body (`temperature`, `max_tokens`, ...).
+        fallbacks: Further providers, in order.
+        breaker_failures: Failures in a row that take the provider out.
+        breaker_cooling_seconds: For how long.
+        breaker_rejected_seconds: For how long after a wrong key, an unknown model, a spent quota.
+        extra_headers: Added to each request; they win over the client's own.
+        extra_body: Added to each request body, over `parameters`.
+        vision_model: Model for requests with images (mlx).
+
+    Raises:
+        ConfigurationError: A value is wrong; `field` names it.
+
+    >>> LLMConfig(provider="ollama", base_url="http://127.0.0.1:11434", model="m").max_attempts
+    3
+    >>> LLMConfig(provider="ollama", base_url="localhost", model="m")
+    Traceback (most recent call last):
+    llm_bot.llm_client.exceptions.ConfigurationError: base_url: must begin with http:// or https://
+    """
+
+    provider: str
+    base_url: str = field(repr=False)
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    timeout_seconds: float = 30
+    max_attempts: int = 3
+    retry_delay_seconds: float = 1
+    max_retry_delay_seconds: float = 30
+    max_concurrent_requests: int = 10
+    model_cache_ttl_seconds: float = 300
+    parameters: Mapping[str, Any] = field(default_factory=_empty)
+    fallbacks: Sequence[LLMConfig] = ()
+    breaker_failures: int = 5
+    breaker_cooling_seconds: float = 30
+    breaker_rejected_seconds: float = 300
+    extra_headers: Mapping[str, str] = field(default_factory=_empty, repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=_empty, repr=False)
+    vision_model: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("provider", self.provider)
+        _check_name("model", self.model)
+        if self.vision_model is not None:
+            _check_name("vision_model", self.vision_model)
+        _check_url(self.base_url)
+        if self.api_key is not None:
+            _check_header_value("api_key", self.api_key)
+        for name, minimum in _SECONDS.items():
+            _check_seconds(name, getattr(self, name), minimum)
+        for name in _COUNTS:
+            _check_count(name, getattr(self, name))
+        for name in ("parameters", "extra_headers", "extra_body"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+                raise ConfigurationError("must be a mapping with names as keys", field=name)
+            object.__setattr__(self, name, MappingProxyType(dict(value)))
+        _check_headers(self.extra_headers)
+        _check_body("parameters", self.parameters)
+        _check_body("extra_body", self.extra_body)
+        _check_parameters(self.parameters)
+        self._check_fallbacks()
+
+    def _check_fallbacks(self) -> None:
+        given: object = self.fallbacks
+        if not isinstance(given, Sequence) or not all(isinstance(one, LLMConfig) for one in given):
+            raise ConfigurationError("must be a sequence of LLMConfig", field="fallbacks")
+        object.__setattr__(self, "fallbacks", tuple(given))
+
+    @property
+    def address(self) -> str:
+        """`base_url` without user, password and query: fit to be shown."""
+        parts = urlsplit(self.base_url)
+        netloc = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{netloc}{parts.path}"
+
+
+def _check_name(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError("must be a text that isn't empty", field=name)
+
+
+def _check_url(value: object) -> None:
+    if not isinstance(value, str) or not value.lower().startswith(("http://", "https://")):
+        raise ConfigurationError("must begin with http:// or https://", field="base_url")
+    if any(char.isspace() or not char.isprintable() for char in value):
+        raise ConfigurationError("holds white space or control characters", field="base_url")
+    parts = _split(value)
+    if not parts or not parts.hostname:
+        raise ConfigurationError("isn't an address with a host", field="base_url")
+    if "#" in value:
+        raise ConfigurationError("must not have a fragment", field="base_url")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # checked only when it is read
+    except ValueError:
+        return None
+    return parts
+
+
+def _check_header_value(name: str, value: object) -> None:
+    # httpx and h11 name the value when they refuse it, so it has to be right before.
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError("must be a text that isn't empty", field=name)
+    if value != value.strip() or not value.isascii() or not value.isprintable():
+        raise ConfigurationError(
+            "must be printable ASCII without white space around it", field=name
+        )
+
+
+def _check_headers(headers: Mapping[str, object]) -> None:
+    for name, value in headers.items():
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            raise ConfigurationError("a name isn't that of a header", field="extra_headers")
+        _check_header_value(f"extra_headers.{name}", value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_seconds(name: str, value: Any, minimum: float | None) -> None:
+    if not _is_number(value) or value < 0 or (minimum is None and value == 0):
+        expected = "above 0" if minimum is None else f"of at least {minimum}"
+        raise ConfigurationError(f"must be a number of seconds {expected}", field=name)
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError("must be a whole number of at least 1", field=name)
+
+
+def _check_body(name: str, body: Mapping[str, object]) -> None:
+    if reserved := RESERVED_FIELDS & body.keys():
+        raise ConfigurationError("is set by the client", field=f"{name}.{min(reserved)}")
+    try:
+        msgspec.json.encode(dict(body))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigurationError("can't be written as JSON", field=name) from exc
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    for name, (low, high) in _PARAMETER_RANGES.items():
+        value = parameters.get(name)
+        if value is not None and not (_is_number(value) and low <= value <= high):
+            raise ConfigurationError(
+                f"must be a number from {low} to {high}", field=f"parameters.{name}"
+            )
+    if parameters.get("max_tokens") is not None:
+        _check_count("parameters.max_tokens", parameters["max_tokens"])
+    stop = parameters.get("stop")
+    if stop is not None and not isinstance(stop, (str, list, tuple)):
+        raise ConfigurationError("must be a text or a list of texts", field="parameters.stop")
+    if isinstance(stop, (list, tuple)) and not all(isinstance(text, str) for text in stop):
+        raise ConfigurationError("must be a text or a list of texts", field="parameters.stop")

@@ -1,0 +1,76 @@
+"""Whether to ask again, and when. Pure: chance and time are arguments."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from llm_bot.llm_client.exceptions import LLMError
+
+_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
+# 2 ** 30 seconds are 34 years: beyond, the cap decides anyway.
+_MAX_DOUBLINGS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often, and with which pauses: see the fields of the same names in `LLMConfig`."""
+
+    max_attempts: int
+    retry_delay_seconds: float
+    max_retry_delay_seconds: float
+
+
+def backoff_seconds(policy: RetryPolicy, attempt: int, chance: float) -> float:
+    """Pause after attempt number `attempt` (from 1): anything up to the doubled delay, capped.
+
+    >>> policy = RetryPolicy(5, retry_delay_seconds=1, max_retry_delay_seconds=3)
+    >>> [backoff_seconds(policy, attempt, chance=1.0) for attempt in (1, 2, 3)]
+    [1.0, 2.0, 3.0]
+    """
+    ceiling = policy.retry_delay_seconds * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS)
+    return chance * min(ceiling, policy.max_retry_delay_seconds)
+
+
+def next_wait(
+    error: LLMError,
+    attempt: int,
+    *,
+    policy: RetryPolicy,
+    remaining_seconds: float | None,
+    chance: float,
+) -> float | None:
+    """Seconds to wait before asking the same provider again, or None to give up.
+
+    `remaining_seconds` is what is left until the deadline, None without one. What the server asks
+    for is the least that is waited; without a deadline, more than the longest backoff isn't.
+    """
+    if not error.retryable or attempt >= policy.max_attempts:
+        return None
+    asked = error.retry_after or 0.0
+    wait = max(asked, backoff_seconds(policy, attempt, chance))
+    if remaining_seconds is None:
+        return wait if asked <= policy.max_retry_delay_seconds else None
+    return wait if wait < remaining_seconds else None
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Seconds from `now` (Unix epoch) that a `Retry-After` asks for; None if it can't be read.
+
+    >>> parse_retry_after("2", now=0.0)
+    2.0
+    >>> parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now=20.0)
+    40.0
+    """
+    text = (value or "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+        # A date without a zone is taken for GMT, the only one that HTTP allows.
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, aware.timestamp() - now)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

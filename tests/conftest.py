@@ -1,0 +1,70 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import NatsServer
+
+UNIT_TESTS = Path(__file__).parent / "unit"
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[NatsServer]:
+    """One nats-server for all tests that neither end nor configure it."""
+    server = NatsServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_nats_server() -> Iterator[Callable[..., NatsServer]]:
+    """Makes and starts servers that belong to one test: `own_nats_server(config=..., ...)`."""
+    servers: list[NatsServer] = []
+
+    def make(*, config: str = "", jetstream: bool = False) -> NatsServer:
+        server = NatsServer(config=config, jetstream=jetstream)
+        servers.append(server)
+        return server.start()
+
+    try:
+        yield make
+    finally:
+        for server in servers:
+            server.remove()
+
+
+@pytest.fixture(autouse=True)
+def _no_network_in_unit_tests(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In unit tests only this machine can be reached: a forgotten fake shows at once.
+
+    The error is one that client libraries expect, so that they translate it.
+    """
+    if not request.path.is_relative_to(UNIT_TESTS):
+        return
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if not _is_local(address):
+            raise ConnectionRefusedError(f"a unit test may not connect to {address}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def _is_local(address: object) -> bool:
+    if not isinstance(address, tuple):
+        return True  # the path of a Unix socket
+    try:
+        return ipaddress.ip_address(address[0]).is_loopback
+    except ValueError:
+        return bool(address[0] == "localhost")

@@ -1,0 +1,764 @@
+"""`NatsBus` against real servers, and against scripted ones where a real one can't be made to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import nkeys  # type: ignore[import-untyped]
+import pytest
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from llm_bot import nats_client
+from llm_bot.config import NatsConfig
+from llm_bot.errors import (
+    BusError,
+    BusUnavailableError,
+    RequestTimeoutError,
+    UnacceptedReplyError,
+)
+from llm_bot.nats_client import NatsBus
+from llm_bot.ports import Event, SystemClock
+from tests.servers import LOOPBACK, eventually, free_port
+
+# A key and a certificate for 127.0.0.1 that serve these tests alone, valid from 2020 to 2119.
+TEST_KEY = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgPhWy2n8ij9tqkJsk
+i7vNAKVHYva9z0+AaZxWemFxX1WhRANCAAQdi7CZiRZC39ZnEUqsARz47fGDhmWh
+i+psf7V3hZ6bI2sghuDLrUNepRJBk+G8A0WxsGLC4D5Sq1Y6WshYmQQY
+-----END PRIVATE KEY-----
+"""
+TEST_CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBczCCARigAwIBAgIBAjAKBggqhkjOPQQDAjAXMRUwEwYDVQQDDAxsbG0tYm90
+IHRlc3QwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBcxFTATBgNV
+BAMMDGxsbS1ib3QgdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABB2LsJmJ
+FkLf1mcRSqwBHPjt8YOGZaGL6mx/tXeFnpsjayCG4MutQ16lEkGT4bwDRbGwYsLg
+PlKrVjpayFiZBBijUzBRMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgKE
+MA8GA1UdEQQIMAaHBH8AAAEwHQYDVR0OBBYEFMnXe3JLow4/uq+GLvUAO0ynikKn
+MAoGCCqGSM49BAMCA0kAMEYCIQCtZvSZoZzy3ypN7Ozsg1wJzMt7CzxoOtoSbfyn
+RcjSkQIhANx4xlfyugguABAMfFiQY4931m5ufjjrA3SGa1SDyV2w
+-----END CERTIFICATE-----
+"""
+
+MakeBus = Callable[..., NatsBus]
+
+
+class QuickClock(SystemClock):
+    """Waits for nothing, and notes how long it would have been."""
+
+    def __init__(self) -> None:
+        self.sleeps: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def make_bus() -> AsyncIterator[MakeBus]:
+    """Makes buses that are closed after the test: `make_bus(*urls, **settings)`."""
+    buses: list[NatsBus] = []
+
+    def make(*servers: str, clock: SystemClock | None = None, **settings: Any) -> NatsBus:
+        config = NatsConfig.model_validate({"servers": servers, **settings})
+        bus = NatsBus(config, clock=clock or QuickClock(), chance=lambda: 0.1, name="test")
+        buses.append(bus)
+        return bus
+
+    yield make
+    for bus in buses:
+        await bus.close()
+
+
+def bodies(heard: list[Event]) -> list[bytes]:
+    return [event.data for event in heard]
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """All that the log says, the fields included."""
+    return "\n".join(repr(vars(record)) for record in caplog.records)
+
+
+async def settled(bus: NatsBus) -> None:
+    """Return when all that was published before has reached its subscriptions."""
+    marks: list[Event] = []
+    mark = await bus.subscribe("mark", marks.append)
+    await bus.publish("mark", b"")
+    await eventually(lambda: marks)
+    await mark.unsubscribe()
+
+
+# --- the first connection ---
+
+
+async def test_tries_end(make_bus):
+    """With no server there are as many tries as configured, each later; the error says where."""
+    clock, port = QuickClock(), free_port()
+    bus = make_bus(f"nats://{LOOPBACK}:{port}", clock=clock, max_reconnect_attempts=9)
+
+    with pytest.raises(BusUnavailableError, match=rf"{LOOPBACK}:{port} \(9 tries\).*failed"):
+        await bus.connect()
+
+    assert clock.sleeps == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0])
+    assert not bus.is_connected
+
+
+async def test_tries_for_ever(make_bus, own_nats_server):
+    """With 0 tries it goes on until there is a server."""
+    server = own_nats_server()
+    server.kill()
+
+    class Clock(QuickClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            if len(self.sleeps) == 30:
+                server.restart()
+
+    bus = make_bus(server.url, clock=Clock(), max_reconnect_attempts=0)
+    await bus.connect()
+
+    assert bus.is_connected
+    assert bus.reconnects == 0
+
+
+async def test_try_is_bounded(make_bus):
+    """A server that takes the connection and says nothing costs `connect_timeout` a try."""
+    async with scripted(lambda *_: asyncio.sleep(60)) as url:
+        bus = make_bus(url, connect_timeout=0.1, max_reconnect_attempts=2)
+        with pytest.raises(BusUnavailableError, match="no answer in time"):
+            await asyncio.wait_for(bus.connect(), 2)
+
+
+async def test_connect_is_cancelled(make_bus):
+    """Being told to stop while connecting takes effect at once."""
+    async with scripted(lambda *_: asyncio.sleep(60)) as url:
+        bus = make_bus(url, connect_timeout=60)
+        task = asyncio.create_task(bus.connect())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 2)
+
+
+async def test_before_connect(make_bus):
+    """A bus that was never connected does nothing, and closes."""
+    bus = make_bus(f"nats://{LOOPBACK}:1")
+
+    for call in (
+        bus.publish("a", b""),
+        bus.subscribe("a", print),
+        bus.request("a", b"", timeout=1),
+        bus.flush(),
+    ):
+        with pytest.raises(BusUnavailableError):
+            await call
+    await bus.close()
+    with pytest.raises(BusUnavailableError):
+        await bus.wait_connected()
+    with pytest.raises(BusUnavailableError):
+        await bus.connect()
+
+
+async def test_hang_up_while_connecting(make_bus):
+    """A server that hangs up just before the connection stands has not connected us."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO)
+        await reader.readline()
+        await reader.readline()
+
+    async with scripted(script) as url:
+        bus = make_bus(url, max_reconnect_attempts=1)
+        with pytest.raises(BusUnavailableError, match="EOF"):
+            await bus.connect()
+
+
+@pytest.mark.parametrize(
+    ("login", "in_url"),
+    [
+        pytest.param({"user": "bob", "password": "hunter2hunter2"}, "", id="user"),
+        pytest.param({"token": "hunter2hunter2"}, "", id="token"),
+        pytest.param({}, "bob:hunter2hunter2@", id="address"),
+    ],
+)
+async def test_wrong_password(make_bus, own_nats_server, caplog, login, in_url):
+    """A refused login is told as such, counts as a try, and the secret is never shown."""
+    server = own_nats_server(config="authorization { user: bob, password: right }")
+    clock = QuickClock()
+    url = server.url.replace("//", f"//{in_url}")
+    bus = make_bus(url, clock=clock, max_reconnect_attempts=2, **login)
+
+    with pytest.raises(BusUnavailableError, match="refused the login") as caught:
+        await bus.connect()
+
+    assert len(clock.sleeps) == 1
+    assert "hunter2" not in str(caught.value) + logged(caplog)
+    assert f"{LOOPBACK}:{server.port}" in str(caught.value)
+
+
+async def test_user_and_password(make_bus, own_nats_server):
+    """The right user and password are let in."""
+    server = own_nats_server(config="authorization { user: bob, password: right-password }")
+    bus = make_bus(server.url, user="bob", password="right-password")
+    await bus.connect()
+    await bus.flush()
+
+
+async def test_nkey(make_bus, own_nats_server, tmp_path):
+    """The seed in `nkey_seed_file` logs in."""
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    server = own_nats_server(config=f"authorization {{ users: [{{nkey: {public}}}] }}")
+    (tmp_path / "seed").write_bytes(seed + b"\n")
+
+    bus = make_bus(server.url, nkey_seed_file=str(tmp_path / "seed"))
+    await bus.connect()
+    await bus.flush()
+
+
+@pytest.mark.parametrize("content", [None, "", "no credentials at all\n"])
+async def test_odd_credentials_file(make_bus, nats_server, tmp_path, content):
+    """A credentials file that is missing, or is none, is told and doesn't hang anything."""
+    file = tmp_path / "bot.creds"
+    if content is not None:
+        file.write_text(content)
+
+    bus = make_bus(nats_server.url, credentials_file=str(file), max_reconnect_attempts=2)
+    with pytest.raises(BusUnavailableError, match=r"bot\.creds"):
+        await asyncio.wait_for(bus.connect(), 2)
+
+
+# --- encryption ---
+
+
+@pytest.fixture
+def tls_files(tmp_path) -> tuple[Path, Path]:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate.write_text(TEST_CERTIFICATE)
+    key.write_text(TEST_KEY)
+    return certificate, key
+
+
+async def test_tls(make_bus, own_nats_server, tls_files):
+    """With the right authority, and our own certificate where one is asked for, it connects."""
+    certificate, key = tls_files
+    server = own_nats_server(
+        config=f"tls {{ cert_file: '{certificate}', key_file: '{key}', ca_file: '{certificate}',"
+        " verify: true }"
+    )
+    tls = {"ca_file": str(certificate), "cert_file": str(certificate), "key_file": str(key)}
+    bus = make_bus(server.url.replace("nats:", "tls:"), tls=tls)
+    await bus.connect()
+    await bus.flush()
+
+    server.restart()
+    await eventually(lambda: bus.reconnects == 1, timeout=10)
+    await bus.flush()
+
+
+async def test_untrusted_server(make_bus, own_nats_server, tls_files):
+    """A server whose certificate no trusted authority has signed is not connected to."""
+    certificate, key = tls_files
+    server = own_nats_server(config=f"tls {{ cert_file: '{certificate}', key_file: '{key}' }}")
+    bus = make_bus(server.url, max_reconnect_attempts=1)
+    with pytest.raises(BusUnavailableError, match="certificate"):
+        await bus.connect()
+
+
+@pytest.mark.parametrize("how", ["address", "authority"])
+async def test_no_login_in_the_clear(make_bus, tls_files, how):
+    """Where encryption is wanted and the server has none, the password isn't sent."""
+    received = bytearray()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO)
+        received.extend(await reader.read())
+
+    async with scripted(script) as url:
+        settings: dict[str, Any] = {"user": "bob", "password": "hunter2hunter2"}
+        if how == "address":
+            url = url.replace("nats:", "tls:")
+        else:
+            settings["tls"] = {"ca_file": str(tls_files[0])}
+        bus = make_bus(url, max_reconnect_attempts=1, **settings)
+        with pytest.raises(BusUnavailableError, match="secure connection"):
+            await bus.connect()
+
+    assert not received
+
+
+# --- coming back ---
+
+
+async def test_second_server(make_bus, own_nats_server):
+    """Servers are tried in turn at the start, and another one takes over when one dies."""
+    first, second = own_nats_server(), own_nats_server()
+    heard: list[Event] = []
+    bus = make_bus(f"nats://{LOOPBACK}:{free_port()}", first.url, second.url)
+    await bus.connect()
+    await bus.subscribe("a", heard.append)
+    await bus.flush()
+
+    first.kill()
+    await eventually(lambda: bus.reconnects == 1, timeout=10)
+    await bus.publish("a", b"x")
+    await eventually(lambda: heard)
+
+
+async def test_again_and_again(make_bus, own_nats_server):
+    """It comes back however often the server goes, requests included."""
+    server = own_nats_server()
+    bus = make_bus(server.url)
+    await bus.connect()
+
+    async def echo(event: Event) -> None:
+        await bus.publish(event.reply, event.data)
+
+    await bus.subscribe("ask", echo)
+    for number in range(3):
+        assert (await bus.request("ask", b"%d" % number, timeout=5)).data == b"%d" % number
+        server.kill()
+        await eventually(lambda: not bus.is_connected)
+        server.restart()
+        await asyncio.wait_for(bus.wait_connected(), 10)
+        assert bus.reconnects == number + 1
+
+
+async def test_nothing_stale_after_a_stall(make_bus, own_nats_server):
+    """What was published to a server that had stopped answering isn't sent to its successor."""
+    server = own_nats_server()
+    bus = make_bus(server.url)
+    heard: list[Event] = []
+    await bus.connect()
+    await bus.subscribe("a", heard.append)
+    await bus.flush()
+
+    server.pause()
+    for _ in range(24):  # more than the sockets take
+        await bus.publish("b", bytes(1_000_000))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await bus.publish("a", b"stale")
+    server.kill()
+    server.restart()
+    await eventually(lambda: bus.reconnects == 1, timeout=10)
+    await bus.publish("a", b"fresh")
+    await settled(bus)
+
+    assert bodies(heard) == [b"fresh"]
+
+
+async def test_error_of_the_server(make_bus):
+    """An error after which the server hangs up, such as an expired login, leads to a reconnect."""
+    connections = itertools.count()
+    lines: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        if next(connections) == 0:
+            await reader.readline()  # the subscription
+            writer.write(b"-ERR 'User Authentication Expired'\r\n")
+            await writer.drain()
+            return
+        await answer_pings(reader, writer, lines)
+
+    async with scripted(script) as url:
+        bus = make_bus(url)
+        await bus.connect()
+        await bus.subscribe("a", print)
+        await eventually(lambda: bus.reconnects == 1)
+        await bus.flush()
+        assert any(line.startswith(b"SUB a ") for line in lines)
+        await bus.close()
+
+
+async def test_unforeseen_answer_while_reconnecting(make_bus, caplog):
+    """Whatever a server says while we reconnect, the tries go on."""
+    connections = itertools.count()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        match next(connections):
+            case 0:
+                await greet(reader, writer)
+            case 1:
+                writer.write(b"x" * 100_000)  # a line that never ends: a bare ValueError
+                await writer.drain()
+                await reader.read()
+            case 2:
+                writer.write(INFO)
+                await reader.readline()
+                writer.write(b"-ERR\r\n")
+            case 3:
+                writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            case _:
+                await greet(reader, writer)
+                await answer_pings(reader, writer)
+
+    async with scripted(script) as url:
+        bus = make_bus(url)
+        await bus.connect()
+        await eventually(lambda: bus.reconnects == 1, timeout=10)
+        await bus.close()
+
+
+# --- what the server refuses ---
+
+PERMISSIONS = """
+authorization {
+  users = [{
+    user: bot, password: password
+    permissions: {
+      publish: { allow: [">"], deny: ["secret.>"] }
+      subscribe: { allow: [">"], deny: ["secret.>", "Room.x"] }
+    }
+  }]
+}
+"""
+
+
+async def test_refused_subscription(make_bus, own_nats_server, caplog):
+    """What the account may not hear is `refused` after `flush`, and nothing else is."""
+    server = own_nats_server(config=PERMISSIONS)
+    bus = make_bus(server.url, user="bot", password="password")
+    await bus.connect()
+    subjects = ["a", "secret.a", "room.x", "Room.x", "secret.>", "secretive"]
+    subscriptions = [await bus.subscribe(subject, print) for subject in subjects]
+    await bus.flush()
+
+    def refused() -> list[str]:
+        return [each.subject for each in subscriptions if each.refused]
+
+    assert refused() == ["secret.a", "Room.x", "secret.>"]
+    assert "nats.subscription_refused" in caplog.messages
+    assert bus.is_connected
+
+    server.restart()
+    await eventually(lambda: bus.reconnects == 1, timeout=10)
+    assert refused() == ["secret.a", "Room.x", "secret.>"]
+
+    for subscription in subscriptions:
+        await subscription.unsubscribe()
+
+
+async def test_refused_publish(make_bus, own_nats_server, caplog):
+    """What the account may not say is counted and logged; a request fails without a wait."""
+    server = own_nats_server(config=PERMISSIONS)
+    bus = make_bus(server.url, user="bot", password="password")
+    await bus.connect()
+
+    await bus.publish("secret.a", b"")
+    await bus.flush()
+    assert bus.publish_refusals == 1
+    assert "nats.publish_refused" in caplog.messages
+
+    with pytest.raises(BusError, match="may not publish"):
+        await asyncio.wait_for(bus.request("secret.a", b"", timeout=60), 5)
+    assert bus.is_connected
+    assert bus.reconnects == 0
+
+
+async def test_max_payload(make_bus, own_nats_server):
+    """More than the server takes, headers included, is refused here; the connection stays."""
+    server = own_nats_server(config="max_payload: 1000")
+    bus = make_bus(server.url)
+    await bus.connect()
+    heard: list[Event] = []
+    await bus.subscribe("a", heard.append)
+
+    headers = {"Source": "x" * 100}
+    fits = 1000 - len(b"NATS/1.0\r\nSource: \r\n\r\n") - 100
+    await bus.publish("a", bytes(1000))
+    await bus.publish("a", bytes(fits), headers)
+    for body, extra in ((bytes(1001), None), (bytes(fits + 1), headers)):
+        with pytest.raises(BusError, match="1000"):
+            await bus.publish("a", body, extra)
+        with pytest.raises(BusError, match="1000"):
+            await bus.request("a", body, timeout=1, headers=extra)
+    await settled(bus)
+
+    assert [len(event.data) for event in heard] == [1000, fits]
+    assert bus.reconnects == 0
+
+
+# --- the stream ---
+
+
+async def test_interleaved_order(make_bus, nats_server):
+    """2,000 events of four names, through one wildcard subscription, stay in order."""
+    bus, other = make_bus(nats_server.url), make_bus(nats_server.url)
+    await bus.connect()
+    await other.connect()
+    heard: list[Event] = []
+    await bus.subscribe("kryten.events.cytube.room.*", heard.append)
+    await bus.flush()
+
+    names = itertools.cycle(["chatmsg", "adduser", "userleave", "changemedia"])
+    expected = [
+        (f"kryten.events.cytube.room.{name}", b"%d" % number)
+        for number, name in zip(range(2000), names, strict=False)
+    ]
+    for subject, body in expected:
+        await other.publish(subject, body)
+    await eventually(lambda: len(heard) == 2000)
+
+    assert [(event.subject, event.data) for event in heard] == expected
+
+
+async def test_slow_consumer(make_bus, nats_server, monkeypatch, caplog):
+    """What doesn't fit into the pending events is dropped, counted and logged; the rest goes on."""
+    monkeypatch.setattr(nats_client, "PENDING_MESSAGES", 10)
+    bus = make_bus(nats_server.url)
+    await bus.connect()
+    release = asyncio.Event()
+    entered = asyncio.Event()
+    heard: list[bytes] = []
+
+    async def handler(event: Event) -> None:
+        entered.set()
+        await release.wait()
+        heard.append(event.data)
+
+    await bus.subscribe("a", handler)
+    await bus.publish("a", b"0")
+    await asyncio.wait_for(entered.wait(), 5)
+    for number in range(1, 31):
+        await bus.publish("a", b"%d" % number)
+    await settled(bus)
+    assert bus.dropped == 20
+    assert caplog.messages.count("nats.dropped") == 3
+
+    release.set()
+    await eventually(lambda: len(heard) == 11)
+    assert heard == [b"%d" % number for number in range(11)]
+
+
+async def test_odd_messages(make_bus, nats_server):
+    """A subject or headers that are no text cost that one event, not the connection."""
+    bus = make_bus(nats_server.url)
+    await bus.connect()
+    heard: list[Event] = []
+    await bus.subscribe("odd.>", heard.append)
+    await bus.flush()
+
+    with socket.create_connection((LOOPBACK, nats_server.port)) as raw:
+        raw.sendall(
+            b'CONNECT {"verbose": false, "headers": true}\r\n'
+            b"PUB odd.\xff\xfe 1\r\nx\r\n"
+            b"HPUB odd.a 8 8\r\nNATS/1.0\r\n"
+            b"HPUB odd.a 14 14\r\nNATS/1.0 \xff\r\n\r\n\r\n"
+            b"HPUB odd.b 17 18\r\nNATS/1.0\r\n\xff: \r\n\r\nx\r\n"
+            b"PUB odd.c 1\r\ny\r\n"
+        )
+        await eventually(lambda: any(event.subject == "odd.c" for event in heard))
+
+    assert bus.undecodable == 3
+    assert bus.is_connected
+
+
+async def test_stream_answers_first(make_bus, own_nats_server):
+    """A JetStream stream over the subject answers before the connector does: `accept` tells."""
+    server = own_nats_server(jetstream=True)
+    bus = make_bus(server.url)
+    await bus.connect()
+    stream = {"name": "all", "subjects": ["kryten.>"], "storage": "memory"}
+    created = await bus.request("$JS.API.STREAM.CREATE.all", stream, timeout=5)
+    assert "error" not in json.loads(created.data)
+
+    def accept(event: Event) -> bool:
+        return b'"service"' in event.data
+
+    with pytest.raises(UnacceptedReplyError) as caught:
+        await bus.request("kryten.robot.command", {}, timeout=0.3, accept=accept)
+    assert json.loads(caught.value.data)["stream"] == "all"
+
+    async def connector(event: Event) -> None:
+        await asyncio.sleep(0.05)
+        await bus.publish(event.reply, {"service": "robot", "success": True})
+
+    await bus.subscribe("kryten.robot.command", connector)
+    reply = await bus.request("kryten.robot.command", {}, timeout=5, accept=accept)
+    assert reply["success"] is True
+
+
+async def test_flush_overtakes_nothing(make_bus):
+    """What `flush` asks the server comes after all that was sent before it."""
+    lines: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        await answer_pings(reader, writer, lines)
+
+    async with scripted(script) as url:
+        bus = make_bus(url)
+        await bus.connect()
+        await bus.subscribe("a", print)
+        await bus.publish("b", b"x")
+        await bus.flush()
+        assert [line.split()[0] for line in lines] == [b"SUB", b"PUB", b"x", b"PING"]
+        await bus.close()
+
+
+async def test_flush_is_bounded(make_bus):
+    """A server that takes everything and says nothing ends `flush` with an error, in time."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        await reader.read()
+
+    async with scripted(script) as url:
+        bus = make_bus(url)
+        await bus.connect()
+        with pytest.raises(BusError):
+            await asyncio.wait_for(bus.flush(timeout=0.1), 2)
+        with pytest.raises(RequestTimeoutError):
+            await bus.request("a", b"", timeout=0.1)
+
+
+# --- the end ---
+
+
+async def test_close_with_silent_server(make_bus, monkeypatch):
+    """Closing takes a bounded time, also when the server doesn't answer any more."""
+    monkeypatch.setattr(nats_client, "UNSUBSCRIBE_SECONDS", 0.1)
+    monkeypatch.setattr(nats_client, "CLOSE_SECONDS", 0.2)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        await reader.read()
+
+    async with scripted(script) as url:
+        bus = make_bus(url)
+        await bus.connect()
+        await bus.subscribe("a", print)
+        await asyncio.wait_for(bus.close(), 2)
+    assert not bus.is_connected
+
+
+async def test_close_with_hung_handler(make_bus, nats_server, monkeypatch):
+    """A handler that never ends is cancelled, after a bounded wait."""
+    monkeypatch.setattr(nats_client, "CLOSE_SECONDS", 0.1)
+    bus = make_bus(nats_server.url)
+    await bus.connect()
+    entered, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def hang(event: Event) -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    await bus.subscribe("a", hang)
+    await bus.publish("a", b"")
+    await asyncio.wait_for(entered.wait(), 5)
+    await asyncio.wait_for(bus.close(), 2)
+    await asyncio.wait_for(cancelled.wait(), 2)
+
+
+async def test_close_sends_what_was_given(make_bus, nats_server):
+    """What was published just before the end still goes out."""
+    bus, other = make_bus(nats_server.url), make_bus(nats_server.url)
+    await bus.connect()
+    await other.connect()
+    heard: list[Event] = []
+    await other.subscribe("a", heard.append)
+    await other.flush()
+
+    for number in range(100):
+        await bus.publish("a", b"%d" % number)
+    await bus.close()
+
+    await eventually(lambda: len(heard) == 100)
+
+
+async def test_close_leaves_nothing(make_bus, own_nats_server):
+    """After closing with the server killed a moment ago, no task is left."""
+    server = own_nats_server()
+    before = asyncio.all_tasks()
+    bus = make_bus(server.url)
+    await bus.connect()
+    await bus.subscribe("a", print)
+    await bus.flush()
+    server.kill()
+
+    await asyncio.wait_for(bus.close(), 5)
+
+    await eventually(lambda: asyncio.all_tasks() <= before)
+
+
+def test_internals_of_nats_py():
+    """The parts of nats-py that `_Client` mends are still there under these names."""
+    client = Client()
+    for name in (
+        "_attempt_reconnect", "_build_message", "_connect_command", "_connect_to_server",
+        "_error_cb", "_pending", "_pending_data_size", "_process_err", "_process_headers",
+        "_process_op_err", "_ps", "_remove_sub", "_send_ping", "_send_unsubscribe",
+        "_server_info", "_status", "_transport",
+    ):  # fmt: skip
+        assert hasattr(client, name), name
+    assert hasattr(client._ps, "buf")
+    subscription = Subscription(client)
+    for name in ("_id", "_pending_queue", "_stop_processing", "_wait_for_msgs_task"):
+        assert hasattr(subscription, name), name
+
+
+# --- scripted servers ---
+
+INFO = b'INFO {"version": "2.9.0", "headers": true, "max_payload": 1048576}\r\n'
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def scripted(script: Script) -> AsyncIterator[str]:
+    """A server that does what `script` says with each connection, and then hangs up."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await script(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the other side was quicker, or the test is over
+        finally:
+            writer.close()
+
+    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accepted, LOOPBACK, 0)
+    try:
+        yield f"nats://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let a client in."""
+    writer.write(INFO)
+    assert (await reader.readline()).startswith(b"CONNECT")
+    assert await reader.readline() == b"PING\r\n"
+    writer.write(b"PONG\r\n")
+
+
+async def answer_pings(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lines: list[bytes] | None = None
+) -> None:
+    """Go on until the client hangs up, and note what it says."""
+    while line := await reader.readline():
+        if lines is not None:
+            lines.append(line)
+        if line == b"PING\r\n":
+            writer.write(b"PONG\r\n")

@@ -1,0 +1,63 @@
+"""Rules for what is answer and what was thought aloud."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_bot.llm_client.reasoning import split_reasoning
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "reasoning"),
+    [
+        ("Hello", "Hello", None),
+        ("<think>hm</think>Hello", "Hello", "hm"),
+        ("<think>\nhm\n</think>\n\nHello\n", "Hello", "hm"),
+        ("<thinking>hm</thinking> Hello", "Hello", "hm"),
+        ("<reasoning>hm</reasoning> Hello", "Hello", "hm"),
+        ("<THINK>hm</Think>Hello", "Hello", "hm"),
+        ("< think >hm</ think >Hello", "Hello", "hm"),
+        ('<think effort="high">hm</think>Hello', "Hello", "hm"),
+        ("<seed:think>hm</seed:think>Hello", "Hello", "hm"),
+        ("[THINK]hm[/THINK]Hello", "Hello", "hm"),
+        ("◁think▷hm◁/think▷Hello", "Hello", "hm"),
+        ("hm</think>Hello", "Hello", "hm"),
+        ("<think>hm", "", "hm"),
+        ("Hello <think>hm", "Hello", "hm"),
+        ("<think></think>Hello", "Hello", None),
+        ("<think/>Hello", "Hello", None),
+        ("<think>a</think>Hel<think>b</think>lo", "Hello", "a\nb"),
+        ("<think>a<think>b</think>c</think>Hello", "Hello", "a\nb\nc"),
+        ("<think>a<reasoning>b</reasoning>c</think>Hello", "Hello", "a\nb\nc"),
+        ("a</think>b</think>Hello", "Hello", "a\nb"),
+        ("[thinking] Hello", "[thinking] Hello", None),
+        ("<think-tank> Hello", "<think-tank> Hello", None),
+        ("I think > you", "I think > you", None),
+        ("", "", None),
+    ],
+)
+def test_reasoning_is_taken_out(text, answer, reasoning):
+    """Blocks go, closed or not; a closing tag without an opening one ends what began the text."""
+    assert split_reasoning(text) == (answer, reasoning)
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "a", " ", "<", ">", "</reasoning>"])))
+def test_no_tag_is_left(pieces):
+    """What is left never holds a whole tag that the text had."""
+    answer, _ = split_reasoning("".join(pieces))
+    assert "<think>" not in answer
+    assert "</think>" not in answer
+
+
+@pytest.mark.parametrize(
+    "piece", ["<", "< ", "<think ", "<a:", "<think", "</", "[THINK", "<think>"]
+)
+def test_time_is_linear(piece):
+    """A megabyte of almost-tags takes no noticeable time."""
+    started = time.process_time()
+    split_reasoning(piece * (1_000_000 // len(piece)))
+    assert time.process_time() - started < 5

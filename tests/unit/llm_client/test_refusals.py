@@ -1,0 +1,177 @@
+"""Rules of the statuses: which exception each one is, and what its text says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_bot.llm_client import (
+    AuthenticationError,
+    ConfigurationError,
+    GenerationError,
+    LLMError,
+    ModelNotFoundError,
+    RateLimitError,
+    TimeoutError,
+    ValidationError,
+)
+from llm_bot.llm_client.adapters import HTTPReply, get_adapter
+from llm_bot.llm_client.redaction import MASK, MAX_TEXT
+from tests.unit.llm_client.support import KEY, config, request
+
+ADAPTER = get_adapter(
+    config(
+        base_url="https://me:hunter2@host/v1?key=query-secret",
+        extra_headers={"x-token": "Token header-secret", "x-short": "yes"},
+    )
+)
+
+
+def refusal(status, body=b"", **headers):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with pytest.raises(LLMError) as caught:
+        ADAPTER.read_chat(request(), HTTPReply(status, named, raw), now=100.0)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable", "code", "outcome"),
+    [
+        (301, ConfigurationError, False, "redirect", "rejected"),
+        (302, ConfigurationError, False, "redirect", "rejected"),
+        (307, ConfigurationError, False, "redirect", "rejected"),
+        (308, ConfigurationError, False, "redirect", "rejected"),
+        (400, ValidationError, False, "validation", "rejected"),
+        (401, AuthenticationError, False, "authentication", "rejected"),
+        (402, RateLimitError, False, "quota", "rate_limited"),
+        (403, AuthenticationError, False, "authentication", "rejected"),
+        (404, ModelNotFoundError, False, "model_not_found", "rejected"),
+        (405, ValidationError, False, "validation", "rejected"),
+        (408, TimeoutError, True, "timeout", "timeout"),
+        (409, GenerationError, True, "server_error", "error"),
+        (413, ValidationError, False, "validation", "rejected"),
+        (415, ValidationError, False, "validation", "rejected"),
+        (418, ValidationError, False, "validation", "rejected"),
+        (422, ValidationError, False, "validation", "rejected"),
+        (425, GenerationError, True, "server_error", "error"),
+        (429, RateLimitError, True, "rate_limited", "rate_limited"),
+        (451, ValidationError, False, "validation", "rejected"),
+        (500, GenerationError, True, "server_error", "error"),
+        (501, GenerationError, True, "server_error", "error"),
+        (502, GenerationError, True, "server_error", "error"),
+        (503, GenerationError, True, "server_error", "error"),
+        (504, TimeoutError, True, "timeout", "timeout"),
+        (529, GenerationError, True, "server_error", "error"),
+        (600, ValidationError, False, "validation", "rejected"),
+        (999, ValidationError, False, "validation", "rejected"),
+    ],
+)
+def test_status(status, kind, retryable, code, outcome):
+    """Only what passes by itself is worth asking again."""
+    error = refusal(status)
+    assert type(error) is kind
+    assert (error.retryable, error.code, error.outcome) == (retryable, code, outcome)
+    assert (error.provider, error.status) == ("openai", status)
+    assert f"(HTTP {status})" in str(error)
+
+
+@given(st.integers(300, 999))
+def test_the_rule_of_retries_for_every_status(status):
+    """408, 409, 425, 429 and 5xx may be retried, and nothing else."""
+    may = status in (408, 409, 425, 429) or 500 <= status < 600
+    assert refusal(status).retryable is may
+
+
+@pytest.mark.parametrize("place", ["code", "type"])
+def test_a_spent_quota_is_not_retried(place):
+    """429 with `insufficient_quota` doesn't pass."""
+    error = refusal(429, {"error": {"message": "pay up", place: "insufficient_quota"}})
+    assert isinstance(error, RateLimitError)
+    assert (error.retryable, error.code) == (False, "quota")
+
+
+def test_an_unknown_model_under_another_status():
+    """`model_not_found` says so under any status."""
+    error = refusal(400, {"error": {"message": "no such model", "code": "model_not_found"}})
+    assert isinstance(error, ModelNotFoundError)
+
+
+def test_retry_after():
+    """The header is read, as seconds or against the time of now."""
+    assert refusal(429, retry_after="7").retry_after == 7.0
+    date = "Thu, 01 Jan 1970 00:02:00 GMT"
+    assert refusal(503, retry_after=date).retry_after == 20.0
+    assert refusal(503).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"error": {"message": "out of tokens", "type": "x", "code": 5}}, "out of tokens"),
+        ({"error": "model is loading"}, "model is loading"),
+        ({"message": "no route"}, "no route"),
+        ({"detail": "not allowed"}, "not allowed"),
+        (
+            {"detail": [{"msg": "too short", "input": "chat"}, {"msg": "too long"}, 5]},
+            "too short; too long",
+        ),
+        ({"error": {"message": None}, "message": "fallback"}, "fallback"),
+        ("just a text", "just a text"),
+        (b"upstream connect error", "upstream connect error"),
+        (b"two\r\nlines\x00\xe2\x80\x8b", "two lines"),
+    ],
+)
+def test_what_the_server_said_is_in_the_text(body, said):
+    """The message is found wherever servers put it, and shown on one line."""
+    assert str(refusal(400, body)) == f"openai: {said} (HTTP 400)"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>Bad</html>", b"[1]", b"5", b"null", b"{bad", b"[" * 200_000, {"error": {}}],
+)
+def test_a_body_that_says_nothing(body):
+    """Without a message the text is the client's own."""
+    assert str(refusal(400, body)) == "openai: the request is refused (HTTP 400)"
+
+
+def test_the_text_is_bounded():
+    """A long message is cut."""
+    text = str(refusal(400, {"error": {"message": "x" * 100_000}}))
+    assert len(text) < MAX_TEXT + 50
+    assert "x..." in text
+
+
+@pytest.mark.parametrize("secret", [KEY, "hunter2", "query-secret", "header-secret"])
+@pytest.mark.parametrize("status", [301, 400, 401, 429, 500])
+def test_no_secret_is_in_the_text(status, secret):
+    """What the server echoes of key, password or headers is masked."""
+    location = f"https://me:hunter2@other/{secret}"
+    error = refusal(status, {"error": {"message": f"bad key {secret}."}}, location=location)
+    assert secret not in str(error)
+    assert secret not in repr(error)
+    if status != 301:
+        assert f"bad key {MASK}." in str(error)
+
+
+def test_short_words_of_headers_are_not_masked():
+    """A header value like "yes" is no secret."""
+    assert "yes" in str(refusal(400, {"error": "yes"}))
+
+
+def test_a_redirect_names_its_target():
+    """The operator reads where to point the address; nothing follows it."""
+    error = refusal(308, location="https://new.host/v1/x?key=1")
+    assert isinstance(error, ConfigurationError)
+    assert error.field == "base_url"
+    assert "https://new.host/v1/x;" in str(error)
+    assert "redirects;" in str(refusal(308, location="/v1/"))
+
+
+def test_a_redirect_to_nonsense():
+    """An address that can't be parsed isn't named."""
+    assert "redirects;" in str(refusal(302, location="http://[bad"))

@@ -1,0 +1,108 @@
+"""Rules of the pauses: when the same provider is asked again, and after how long."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_bot.llm_client.exceptions import LLMError
+from llm_bot.llm_client.retry import RetryPolicy, backoff_seconds, next_wait, parse_retry_after
+
+POLICY = RetryPolicy(max_attempts=4, retry_delay_seconds=1, max_retry_delay_seconds=30)
+NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
+
+
+def passing(retry_after: float | None = None) -> LLMError:
+    return LLMError("busy", retryable=True, retry_after=retry_after)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "chance", "expected"),
+    [(1, 1.0, 1.0), (2, 1.0, 2.0), (3, 0.5, 2.0), (6, 1.0, 30.0), (2, 0.0, 0.0), (10**6, 1.0, 30)],
+)
+def test_backoff_doubles_up_to_its_cap(attempt, chance, expected):
+    """The pause is anywhere between nothing and the doubled delay, never above the cap."""
+    assert backoff_seconds(POLICY, attempt, chance) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "remaining", "expected"),
+    [
+        pytest.param(passing(), 1, None, 1.0, id="backoff"),
+        pytest.param(passing(), 4, None, None, id="attempts spent"),
+        pytest.param(LLMError("no", retryable=False), 1, None, None, id="never helps"),
+        pytest.param(passing(7.0), 1, None, 7.0, id="server's wish is the floor"),
+        pytest.param(passing(0.2), 2, None, 2.0, id="backoff above the server's wish"),
+        pytest.param(passing(30.0), 1, None, 30.0, id="longest wait without a deadline"),
+        pytest.param(passing(30.1), 1, None, None, id="too long without a deadline"),
+        pytest.param(passing(40.0), 1, 41.0, 40.0, id="a deadline allows more"),
+        pytest.param(passing(40.0), 1, 40.0, None, id="nothing would be left"),
+        pytest.param(passing(), 1, 0.5, None, id="backoff doesn't fit"),
+        pytest.param(passing(), 1, -1.0, None, id="deadline passed"),
+    ],
+)
+def test_next_wait(error, attempt, remaining, expected):
+    """Asked again only if it may help, attempts are left, and the wait ends before the deadline."""
+    wait = next_wait(error, attempt, policy=POLICY, remaining_seconds=remaining, chance=1.0)
+    assert wait == expected
+
+
+@given(
+    st.integers(1, 50),
+    st.floats(0, 1),
+    st.none() | st.floats(-10, 1e6),
+    st.none() | st.floats(0, 1e9),
+)
+def test_a_wait_always_ends_before_the_deadline(attempt, chance, remaining, asked):
+    """Whatever happens, a wait fits into the deadline and is at least what the server asked."""
+    wait = next_wait(
+        passing(asked), attempt, policy=POLICY, remaining_seconds=remaining, chance=chance
+    )
+    if wait is not None:
+        assert wait >= (asked or 0.0)
+        assert wait < (math.inf if remaining is None else remaining)
+        assert attempt < POLICY.max_attempts
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 1.5 ", 1.5),
+        ("Sun, 06 Nov 1994 08:49:47 GMT", 10.0),
+        ("Sunday, 06-Nov-94 08:49:47 GMT", 10.0),
+        ("Sun Nov  6 08:49:47 1994", 10.0),
+        ("Sun, 06 Nov 1994 09:49:47 +0100", 10.0),
+        ("Sun, 06 Nov 1994 08:49:47 -0000", 10.0),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", 0.0),
+        ("-1", None),
+        ("1e3", None),
+        ("inf", None),
+        ("nan", None),
+        ("١٢", None),
+        ("soon", None),
+        ("", None),
+        (None, None),
+        ("Sun, 99 Nov 1994 08:49:47 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value, expected):
+    """Seconds count as they are, a date from now; the past is no wait, nonsense is no wish."""
+    assert parse_retry_after(value, NOW) == expected
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ [\d:]+ [A-Z+\-\d]+"))
+def test_retry_after_never_raises(value):
+    """Any header gives a finite wait that isn't negative, or none."""
+    wait = parse_retry_after(value, NOW)
+    assert wait is None or (math.isfinite(wait) and wait >= 0)
+
+
+@given(st.integers(0, 10**6))
+def test_seconds_are_read_back(seconds):
+    """Every whole number of seconds is understood."""
+    assert parse_retry_after(str(seconds), NOW) == seconds

@@ -1,0 +1,566 @@
+"""The models: what is accepted, what is refused, what a room gets to see."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from llm_bot.cli.schema import configuration_schema
+from llm_bot.config import (
+    PROMPT_FIELDS,
+    PROMPT_TOKEN,
+    ChannelConfig,
+    Config,
+    KeywordTriggerConfig,
+    MentionTriggerConfig,
+    PmTriggerConfig,
+    RoomConfig,
+    is_loopback,
+    resolve_room,
+)
+
+
+def settings(**sections: Any) -> dict[str, Any]:
+    """The least that a configuration needs, with `sections` laid over it one level deep."""
+    data: dict[str, Any] = {
+        "nats": {"servers": ["nats://localhost:4222"]},
+        "channels": [{"name": "lounge"}],
+        "bot": {"username": "MyBot"},
+        "llm_api": {"base_url": "http://m/v1", "model": "m", "api_key": "sk-0123456789"},
+    }
+    for name, section in sections.items():
+        together = isinstance(section, dict) and isinstance(data.get(name), dict)
+        data[name] = {**data[name], **section} if together else section
+    return data
+
+
+def config(**sections: Any) -> Config:
+    return Config.model_validate(settings(**sections))
+
+
+def places(**sections: Any) -> set[tuple[Any, ...]]:
+    """Where the models refuse these settings, the innermost places only."""
+    with pytest.raises(ValidationError) as caught:
+        config(**sections)
+    found = {error["loc"] for error in caught.value.errors(include_input=False)}
+    # a list whose items are refused counts as too short as well
+    return {
+        place
+        for place in found
+        if not any(place == other[: len(place)] for other in found - {place})
+    }
+
+
+def at(path: str, value: Any) -> dict[str, Any]:
+    """`at("a.b", 1)` is `{"a": {"b": 1}}`."""
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+class TestDefaults:
+    def test_the_least_configuration_is_enough(self):
+        """Only servers, channels, user name, address, model and key are required."""
+        assert config().log_level == "INFO"
+
+    def test_triggers_left_out_are_mention_and_pm_with_their_limits(self):
+        """A configuration without triggers answers mentions and private messages."""
+        mention, pm = config().triggers
+        assert isinstance(mention, MentionTriggerConfig)
+        assert isinstance(pm, PmTriggerConfig)
+        assert (mention.cooldown_seconds, pm.cooldown_seconds) == (10, 5)
+        assert mention.rate_limit is not None
+        assert mention.rate_limit.max_per_user_per_minute == 2
+        assert mention.rate_limit.max_per_channel_per_minute == 5
+        assert pm.rate_limit is not None
+        assert pm.rate_limit.max_per_user_per_minute == 3
+
+    @pytest.mark.parametrize("kind", ["mention", "pm"])
+    def test_a_listed_trigger_is_bare(self, kind):
+        """In the list an omitted cooldown is 0, a limit none, a probability 1."""
+        (trigger,) = config(triggers=[{"type": kind}]).triggers
+        assert trigger.enabled
+        assert (trigger.cooldown_seconds, trigger.rate_limit, trigger.fire_probability) == (
+            0,
+            None,
+            1,
+        )
+
+    def test_a_contextual_trigger_is_off_until_enabled(self):
+        """To speak unasked has to be asked for."""
+        (trigger,) = config(triggers=[{"type": "contextual"}]).triggers
+        assert not trigger.enabled
+
+    def test_the_default_prompt_names_what_the_model_needs(self):
+        """The template has the conversation, the video, the user and the line."""
+        template = config().llm_api.user_prompt_template
+        for name in ("context_window", "media_title", "username", "trigger_message"):
+            assert f"{{{name}}}" in template
+
+    def test_everything_is_frozen(self):
+        """Nobody changes a configuration that others read."""
+        checked = config()
+        with pytest.raises(ValidationError):
+            checked.bot.username = "Other"  # type: ignore[misc]
+        with pytest.raises(ValidationError):
+            checked.dry_run = True  # type: ignore[misc]
+
+
+COOLDOWNS = [
+    "rate_limits.global_cooldown_seconds",
+    "rate_limits.media_change_cooldown_seconds",
+    "replies.min_interval_seconds",
+    "replies.confirm_seconds",
+    "insights.topic_interval_messages",
+    "llm_api.retry_delay_seconds",
+    "llm_api.retry_attempts",
+    "llm_api.model_cache_ttl_seconds",
+    "llm_api.breaker.cooling_seconds",
+    "nats.max_reconnect_attempts",
+    "shutdown_grace_seconds",
+    "health.port",
+    "response_processing.min_relevance",
+]
+
+
+class TestBounds:
+    @pytest.mark.parametrize("path", COOLDOWNS)
+    def test_zero_is_allowed(self, path):
+        """Every cooldown, interval and confirm_seconds accepts 0."""
+        config(**at(path, 0))
+
+    @pytest.mark.parametrize("key", ["cooldown_seconds", "evaluation_interval_seconds"])
+    def test_zero_is_allowed_in_triggers(self, key):
+        """Those of the triggers accept 0 too."""
+        config(triggers=[{"type": "contextual", key: 0}])
+
+    @pytest.mark.parametrize("path", COOLDOWNS)
+    def test_below_zero_is_refused(self, path):
+        """Nothing that counts or lasts is negative."""
+        assert places(**at(path, -1)) == {tuple(path.split("."))}
+
+    @pytest.mark.parametrize(
+        ("path", "inside", "outside"),
+        [
+            ("context_window.size", [1, 1000], [0, 1001]),
+            ("llm_api.parameters.temperature", [0, 2], [-0.1, 2.1]),
+            ("llm_api.parameters.top_p", [0, 1], [-0.1, 1.1]),
+            ("llm_api.parameters.frequency_penalty", [-2, 2], [-2.1, 2.1]),
+            ("llm_api.parameters.presence_penalty", [-2, 2], [-2.1, 2.1]),
+            ("llm_api.parameters.max_tokens", [1], [0]),
+            ("health.port", [0, 65535], [-1, 65536]),
+            ("response_processing.max_response_length", [1, 320], [0, 20_000]),
+            ("response_processing.min_relevance", [0, 1], [1.1]),
+            ("replies.queue_size", [1], [0]),
+            ("llm_api.max_concurrent_requests", [1], [0]),
+            ("rate_limits.max_per_user_per_minute", [1], [0]),
+            ("log_level", ["DEBUG", "info"], ["loud", ""]),
+            ("response_processing.truncation_strategy", ["hard", "sentence"], ["word"]),
+            ("nats.dialect", ["auto", "kryten", "early", "plain"], ["Auto", "other"]),
+            ("bus.type", ["nats", "redis", "memory"], ["kafka"]),
+            ("logging.format", ["json", "text", None], ["xml"]),
+            ("logging.content", ["redacted", "full"], [None]),
+            ("instance", ["llm_bot", "a-1"], ["a.b", "", "a b", "*"]),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_bounds(self, path, inside, outside):
+        """Each bounded setting takes its ends and refuses what lies beyond them."""
+        for value in inside:
+            config(**at(path, value))
+        for value in outside:
+            assert places(**at(path, value)) == {tuple(path.split("."))}, value
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+    @pytest.mark.parametrize(
+        "path",
+        ["replies.deadline_seconds", "llm_api.parameters.temperature", "nats.request_timeout"],
+    )
+    def test_no_number_that_is_none(self, path, value):
+        """NaN and infinity are no durations and no probabilities."""
+        assert places(**at(path, value)) == {tuple(path.split("."))}
+
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("context_window.size", "5"),
+            ("context_window.size", True),
+            ("context_window.size", 5.0),
+            ("replies.deadline_seconds", "5"),
+            ("replies.deadline_seconds", True),
+            ("dry_run", 1),
+            ("dry_run", "true"),
+            ("dry_run", None),
+            ("bot.username", 5),
+            ("bot.username", True),
+            ("bot.aliases", "MyBot"),
+            ("bot.aliases", [1]),
+            ("llm_api.model", None),
+            ("llm_api.extra_headers", {"X": 1}),
+            ("llm_api.api_key", 12345678),
+        ],
+    )
+    def test_nothing_is_converted(self, path, value):
+        """Text is no number, true is no 1, a single value is no list."""
+        (place,) = places(**at(path, value))
+        assert place[:2] == tuple(path.split("."))
+
+
+class TestChannels:
+    @pytest.mark.parametrize("name", ["a", "Film-Night_2", "x" * 30, "0"])
+    def test_names_that_are_taken(self, name):
+        """A name is 1 to 30 of A-Z a-z 0-9 _ -."""
+        assert config(channels=[{"name": name}]).channels[0].name == name
+
+    @pytest.mark.parametrize("name", ["", "x" * 31, "a b", "a.b", "a*", "ä", "a\n", "a>"])
+    def test_names_that_are_refused(self, name):
+        """Nothing else is a name, above all nothing with a meaning in subjects."""
+        assert places(channels=[{"name": name}]) == {("channels", 0, "name")}
+
+    def test_names_differ_without_case(self):
+        """Two channels of one name in different case are an error."""
+        assert places(channels=[{"name": "a"}, {"name": "A"}]) == {("channels",)}
+
+    def test_there_is_one(self):
+        """An empty list of channels is an error."""
+        assert places(channels=[]) == {("channels",)}
+
+    @pytest.mark.parametrize("domain", ["cytu.be", "localhost", "chat.example.org:8443"])
+    def test_domains(self, domain):
+        """A domain is a host name, with a port if need be."""
+        assert config(channels=[{"name": "a", "domain": domain}]).channels[0].domain == domain
+
+    @pytest.mark.parametrize("domain", ["", "a..b", ".a", "a.", "a b", "https://a", "a.*", "a.>"])
+    def test_no_domains(self, domain):
+        """What would break a subject is no domain."""
+        assert places(channels=[{"name": "a", "domain": domain}]) == {("channels", 0, "domain")}
+
+
+class TestCrossChecks:
+    @pytest.mark.parametrize("provider", ["ollama", "lmstudio", "mlx"])
+    def test_local_providers_need_no_key(self, provider):
+        """A key is optional where the server is local."""
+        assert config(llm_api={"provider": provider, "api_key": None}).llm_api.api_key is None
+
+    def test_openai_needs_a_key(self):
+        """Without api_key or api_key_file the provider openai is refused."""
+        assert places(llm_api={"api_key": None}) == {("llm_api", "api_key_file")}
+        config(llm_api={"api_key": None, "api_key_file": "key"})
+
+    def test_a_fallback_needs_its_own_key(self):
+        """The key of the first provider isn't lent to the others."""
+        fallback = {"base_url": "http://b/v1", "model": "m"}
+        assert places(llm_api={"fallbacks": [fallback]}) == {
+            ("llm_api", "fallbacks", 0, "api_key_file")
+        }
+
+    @pytest.mark.parametrize(
+        ("sections", "place"),
+        [
+            ({"llm_api": {"api_key_file": "f"}}, ("llm_api", "api_key_file")),
+            (
+                {"nats": {"user": "u", "password": "p1", "password_file": "f"}},
+                ("nats", "password_file"),
+            ),
+            ({"nats": {"token": "t", "token_file": "f"}}, ("nats", "token_file")),
+            ({"health": {"token": "t", "token_file": "f"}}, ("health", "token_file")),
+            ({"nats": {"password": "p"}}, ("nats", "password_file")),
+            ({"nats": {"user": "u", "token": "t"}}, ("nats", "nkey_seed_file")),
+            (
+                {"nats": {"credentials_file": "a", "nkey_seed_file": "b"}},
+                ("nats", "nkey_seed_file"),
+            ),
+            ({"nats": {"tls": {"cert_file": "a"}}}, ("nats", "tls", "key_file")),
+            ({"nats": {"tls": {"key_file": "a"}}}, ("nats", "tls", "key_file")),
+            ({"health": {"host": "0.0.0.0"}}, ("health", "token_file")),
+            ({"health": {"host": "bot.example"}}, ("health", "token_file")),
+            (
+                {"response_processing": {"max_response_length": 321}},
+                ("response_processing", "server_max_length"),
+            ),
+            (
+                {"response_processing": {"content_filter": {"min_word_count": 61}}},
+                ("response_processing", "content_filter", "max_word_count"),
+            ),
+        ],
+    )
+    def test_what_does_not_go_together(self, sections, place):
+        """Settings that contradict each other are refused."""
+        assert places(**sections) == {place}
+
+    def test_a_cross_check_speaks_beside_another_error(self):
+        """All problems come at once, so a wrong field silences no check."""
+        found = places(
+            llm_api={"api_key": None, "model": 5},
+            response_processing={"max_response_length": 400, "strip_markdown": 1},
+        )
+        assert found == {
+            ("llm_api", "model"),
+            ("llm_api", "api_key_file"),
+            ("response_processing", "strip_markdown"),
+            ("response_processing", "server_max_length"),
+        }
+
+    @pytest.mark.parametrize(
+        "health",
+        [
+            {"host": "127.0.0.1"},
+            {"host": "localhost"},
+            {"host": "::1"},
+            {"host": "0.0.0.0", "token": "abcdefgh"},
+            {"host": "0.0.0.0", "token_file": "f"},
+            {"host": "0.0.0.0", "enabled": False},
+        ],
+    )
+    def test_when_the_health_server_needs_no_token(self, health):
+        """A token is required only where others could reach a server that runs."""
+        config(health=health)
+
+    @pytest.mark.parametrize(
+        ("host", "expected"),
+        [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("[::1]", True),
+         ("LOCALHOST", True), ("0.0.0.0", False), ("::", False), ("10.0.0.1", False),
+         ("localhost.example", False)],
+    )  # fmt: skip
+    def test_loopback(self, host, expected):
+        """Loopback is what only this machine can reach."""
+        assert is_loopback(host) is expected
+
+
+class TestTriggers:
+    def test_several_keyword_triggers(self):
+        """Keyword triggers may come as often as one likes."""
+        triggers = [{"type": "keyword", "keywords": [word]} for word in ("a", "b")]
+        assert [type(one) for one in config(triggers=triggers).triggers] == [
+            KeywordTriggerConfig
+        ] * 2
+
+    @pytest.mark.parametrize("kind", ["mention", "contextual", "pm"])
+    def test_others_once(self, kind):
+        """A second trigger of another type could never fire, so it is refused."""
+        assert places(triggers=[{"type": kind}, {"type": kind}]) == {("triggers",)}
+        assert places(channels=[{"name": "a", "triggers": [{"type": kind}] * 2}]) == {
+            ("channels", 0, "triggers")
+        }
+
+    @pytest.mark.parametrize("keywords", [[], [" "], ["\u200b ", ""], None, "word"])
+    def test_a_keyword_trigger_has_a_keyword(self, keywords):
+        """At least one keyword, and none of them blank."""
+        found = places(triggers=[{"type": "keyword", "keywords": keywords}])
+        assert all(place[:4] == ("triggers", 0, "keyword", "keywords") for place in found)
+
+    def test_no_triggers_at_all(self):
+        """An empty list is a bot that never speaks."""
+        assert config(triggers=[]).triggers == ()
+
+
+class TestPatternsAndTemplates:
+    @pytest.mark.parametrize("pattern", ["https?://", r"\b(foo|bar)\b", r"\p{L}+", "(?<=a)b"])
+    def test_patterns_that_compile(self, pattern):
+        """Block patterns are those of the regex package."""
+        config(response_processing={"content_filter": {"block_patterns": [pattern]}})
+
+    @pytest.mark.parametrize("pattern", ["(a", "[", "*", "(?P<a", "a{2,1}", ""])
+    def test_patterns_that_do_not(self, pattern):
+        """A pattern that doesn't compile is refused at the start, not at the first reply."""
+        assert places(
+            response_processing={"content_filter": {"block_patterns": ["fine", pattern]}}
+        ) == {("response_processing", "content_filter", "block_patterns", 1)}
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            "{trigger_message}",
+            "{{not a field}} {username}",
+            "{{{username}}}",
+            "no field at all",
+            "".join(f"{{{name}}}" for name in PROMPT_FIELDS),
+        ],
+    )
+    def test_templates(self, template):
+        """Known fields, and braces that are doubled."""
+        checked = config(llm_api={"user_prompt_template": template})
+        assert checked.llm_api.user_prompt_template == template
+
+    @pytest.mark.parametrize(
+        "template",
+        ["{", "}", "{foo}", "{}", "{0}", "{username!r}", "{username:>5}", "{username.x}",
+         "{ username }", "{{username}", "{username}}", "{Username}", " "],
+    )  # fmt: skip
+    def test_templates_that_are_refused(self, template):
+        """Unknown fields, anything but a bare name in braces, and braces that stand alone."""
+        assert places(llm_api={"user_prompt_template": template}) == {
+            ("llm_api", "user_prompt_template")
+        }
+
+    @given(st.text(alphabet="{}ausernm ", min_size=1, max_size=30))
+    def test_a_template_that_is_taken_has_no_brace_left_over(self, template):
+        """What is accepted can be filled in one pass without a rest."""
+        try:
+            config(llm_api={"user_prompt_template": template})
+        except ValidationError:
+            return
+        rest = PROMPT_TOKEN.sub(
+            lambda token: "" if token[0] in {"{{", "}}"} or token[1] else token[0], template
+        )
+        assert "{" not in rest
+        assert "}" not in rest
+
+    @pytest.mark.parametrize(
+        "url",
+        ["localhost:8000", "ftp://h/v1", "http://", "http://h:port/v1", "http://u:p@h/v1",
+         "http://h/v1?key=a", "http://h/v1#a", "http://a b/v1", ""],
+    )  # fmt: skip
+    def test_addresses_of_models_that_are_refused(self, url):
+        """An address has http(s), a host, and neither credentials nor a query."""
+        assert places(llm_api={"base_url": url}) == {("llm_api", "base_url")}
+
+    def test_a_slash_at_the_end_goes(self):
+        """Paths are appended to the address, so it ends without a slash."""
+        assert config(llm_api={"base_url": "http://h/v1/"}).llm_api.base_url == "http://h/v1"
+
+    @pytest.mark.parametrize("url", ["localhost:4222", "http://h", "nats://", "nats://h:x", ""])
+    def test_addresses_of_servers_that_are_refused(self, url):
+        """An address of a server has a scheme that NATS knows."""
+        assert places(nats={"servers": [url]}) == {("nats", "servers", 0)}
+
+    @pytest.mark.parametrize(
+        "headers", [{"a b": "c"}, {"": "c"}, {"a": "b\r\nc: d"}, {"a": "ä"}, {"a\n": "b"}]
+    )
+    def test_headers_that_http_forbids(self, headers):
+        """Headers can't smuggle others in."""
+        assert places(llm_api={"extra_headers": headers}) == {("llm_api", "extra_headers")}
+
+    @pytest.mark.parametrize("key", ["", "  ", "a\nb", " sk-1", "sk-ä"])
+    def test_keys_that_cannot_be_sent(self, key):
+        """A key is one line of plain ASCII."""
+        assert ("llm_api", "api_key") in places(llm_api={"api_key": key})
+
+
+SECRETS = {
+    "nats": {"user": "u", "password": "pass-word-1", "servers": ["nats://x:in-the-url@h:4222"]},
+    "health": {"token": "health-token-1"},
+    "llm_api": {
+        "api_key": "sk-first-key",
+        "extra_headers": {"Authorization": "Bearer in-a-header", "X-Title": "harmless title"},
+        "fallbacks": [{"base_url": "http://b/v1", "model": "m", "api_key": "sk-second-key"}],
+    },
+}
+
+
+class TestSecrets:
+    def test_all_of_them_are_told(self):
+        """Secrets of every section, of fallbacks, of headers and of addresses are known."""
+        assert set(config(**SECRETS).secrets()) == {
+            "pass-word-1",
+            "in-the-url",
+            "health-token-1",
+            "sk-first-key",
+            "Bearer in-a-header",
+            "in-a-header",
+            "sk-second-key",
+        }
+
+    def test_the_longest_comes_first(self):
+        """A secret that holds another is blacked out before it."""
+        lengths = [len(secret) for secret in config(**SECRETS).secrets()]
+        assert lengths == sorted(lengths, reverse=True)
+
+    def test_short_ones_are_left_out(self):
+        """Fewer than 6 characters would be found in innocent text."""
+        assert config(nats={"user": "u", "password": "12345"}).secrets() == ("sk-0123456789",)
+
+    def test_key_files_count(self):
+        """What the loader read from key files is secret too."""
+        checked = config()
+        nats = checked.nats.with_key_material(("SUAABCDEF",))
+        with_keys = checked.model_copy(update={"nats": nats})
+        assert "SUAABCDEF" in with_keys.secrets()
+        assert "SUAABCDEF" not in repr(with_keys)
+        assert checked.nats.key_material == ()
+
+    def test_none_in_a_repr(self):
+        """Neither repr nor str shows a secret."""
+        checked = config(**SECRETS)
+        for secret in checked.secrets():
+            assert secret not in repr(checked)
+            assert secret not in str(checked)
+
+
+class TestRooms:
+    def test_what_a_room_inherits(self):
+        """Without overrides a room has the global values."""
+        checked = config()
+        room = resolve_room(checked, checked.channels[0])
+        assert room.name == "lounge"
+        assert room.system_prompt == checked.llm_api.system_prompt
+        assert room.llm_model is None
+        assert room.triggers == checked.triggers
+        assert room.rate_limits == checked.rate_limits
+        assert room.response_processing == checked.response_processing
+        assert room.logging_content == "redacted"
+
+    def test_an_override_replaces_the_whole_value(self):
+        """What an override leaves out has its default, not the global value."""
+        checked = config(
+            channels=[
+                {
+                    "name": "a",
+                    "system_prompt": "own",
+                    "llm_model": "big",
+                    "triggers": [],
+                    "rate_limits": {"max_per_user_per_hour": 99},
+                    "response_processing": {"max_response_length": 50},
+                },
+                {"name": "b", "triggers": None, "system_prompt": None},
+            ],
+            rate_limits={"max_per_user_per_minute": 77},
+            llm_api={"system_prompt": "global"},
+        )
+        own, other = (resolve_room(checked, channel) for channel in checked.channels)
+        assert own.system_prompt == "own"
+        assert own.llm_model == "big"
+        assert own.triggers == ()
+        assert own.rate_limits.max_per_user_per_hour == 99
+        assert own.rate_limits.max_per_user_per_minute == 3
+        assert own.response_processing.max_response_length == 50
+        assert other.rate_limits.max_per_user_per_minute == 77
+        assert other.system_prompt == "global"
+        assert len(other.triggers) == 2
+
+    def test_every_override_reaches_the_room(self):
+        """A room has a field for each key of a channel."""
+        assert set(ChannelConfig.model_fields) <= {
+            field.name for field in dataclasses.fields(RoomConfig)
+        }
+
+
+class TestSchema:
+    def test_every_key_is_described_and_no_other_allowed(self):
+        """Editors explain each key and flag a misspelt one."""
+        schema = configuration_schema()
+        sections = [schema, *schema["$defs"].values()]
+        for section in filter(lambda one: "properties" in one, sections):
+            assert section["additionalProperties"] is False
+            for name, field in section["properties"].items():
+                # pydantic leaves out a description that is the same as the section's own
+                target = schema["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
+                described = field.get("description") or target.get("description")
+                assert described, (section.get("title"), name)
+
+    def test_a_number_may_come_from_the_environment(self):
+        """`port: ${PORT}` isn't flagged."""
+        schema = configuration_schema()
+        port = schema["$defs"]["HealthConfig"]["properties"]["port"]
+        assert {"type": "integer", "minimum": 0, "maximum": 65535} in port["anyOf"]
+        assert any(choice.get("type") == "string" for choice in port["anyOf"])
+
+    def test_it_is_json(self):
+        """The schema can be printed and says which kind of schema it is."""
+        assert json.loads(json.dumps(configuration_schema()))["$schema"].startswith("https://")
