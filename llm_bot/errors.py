@@ -1,13 +1,13 @@
 """Exceptions of the daemon. Those of the client library are its own (`llm_bot.llm_client`).
 
-    LLMBotError
-      ConfigError                 the configuration can't be used; carries every problem found
-      BusError                    the event bus could not do what was asked
-        BusUnavailableError       not connected: nothing was sent, nothing is queued
-        NoRespondersError         connected, but nobody listens on the subject of a request
-        RequestTimeoutError       no acceptable answer in time: whether it was acted on is unknown
-        UnacceptedReplyError      answers came, none of them acceptable
-        UnsupportedByBusError     this kind of bus has no such operation
+LLMBotError
+  ConfigError                 the configuration can't be used; carries every problem found
+  BusError                    the event bus could not do what was asked
+    BusUnavailableError       not connected: nothing was sent, nothing is queued
+    NoRespondersError         connected, but nobody listens on the subject of a request
+    RequestTimeoutError       no acceptable answer in time: whether it was acted on is unknown
+    UnacceptedReplyError      answers came, none of them acceptable
+    UnsupportedByBusError     this kind of bus has no such operation
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class EventBus(Protocol):
     """Subscribe, publish, request. Subjects and wildcards (`*`, `>`) are those of NATS.
 
     Events of one subscription reach its handler one after another, in the order of their arrival.
-    An exception in a handler is counted (`handler_errors`) and logged, and the next event is handled.
+    An exception in a handler is counted (`handler_errors`) and logged; the next event is handled.
     """
 
     @property
@@ -95,7 +95,7 @@ class EventBus(Protocol):
     async def publish(
         self, subject: str, data: Body, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send once. Raises `BusUnavailableError` when not connected (nothing is kept for later)."""
+        """Send once. Raises `BusUnavailableError` when not connected; nothing is kept for later."""
         ...
 
     async def request(
@@ -132,12 +132,12 @@ class Model(Protocol):
     """Whoever answers prompts."""
 
     async def generate(self, request: LLMRequest) -> LLMResponse:
-        """Raises `llm_bot.llm_client.LLMError`, whose `attempts` says how many requests went out."""
+        """Raises `llm_bot.llm_client.LLMError`; its `attempts` says how many requests went out."""
         ...
 
 
 class Clock(Protocol):
-    """Time. `monotonic` for durations and limits, `time` (Unix epoch, seconds) for what is shown."""
+    """Time. `monotonic` for durations and limits, `time` (Unix epoch, seconds) for what is told."""
 
     def monotonic(self) -> float: ...
 

@@ -1,0 +1,68 @@
+"""The daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from llm_bot.app import App
+from llm_bot.config import Config
+from llm_bot.config_loader import LoadedConfig, load_config
+from llm_bot.errors import BusUnavailableError, ConfigError
+from llm_bot.logging_config import configure_logging
+from llm_bot.shutdown_handler import shutdown_signals
+
+EXIT_OK = 0
+EXIT_CONFIG = 1
+EXIT_NO_BUS = 2
+EXIT_FAILED = 3
+
+log = logging.getLogger(__name__)
+
+
+def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
+    """Run until a signal says stop. Returns the exit code."""
+    try:
+        loaded = load_config(config_path, os.environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    config = _with_options(loaded.config, log_level=log_level, dry_run=dry_run)
+    configure_logging(config.logging, config.log_level, secrets=config.secrets())
+    _tell_warnings(loaded)
+    try:
+        asyncio.run(_live(config))
+    except BusUnavailableError as error:
+        log.critical("app.no_bus", extra={"error": str(error)})
+        return EXIT_NO_BUS
+    except OSError as error:
+        log.critical("app.failed", extra={"error": str(error)})
+        return EXIT_FAILED
+    except Exception:
+        log.critical("app.failed", exc_info=True)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _with_options(config: Config, *, log_level: str | None, dry_run: bool) -> Config:
+    """`config` with what the command line says."""
+    changes: dict[str, object] = {}
+    if log_level is not None:
+        changes["log_level"] = log_level.upper()
+    if dry_run:
+        changes["dry_run"] = True
+    return config.model_copy(update=changes) if changes else config
+
+
+def _tell_warnings(loaded: LoadedConfig) -> None:
+    for warning in loaded.warnings:
+        log.warning("config.warning", extra={"source": loaded.source, "problem": str(warning)})
+
+
+async def _live(config: Config) -> None:
+    stop = asyncio.Event()
+    with shutdown_signals(stop):
+        await App(config, stop=stop).run()

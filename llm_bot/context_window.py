@@ -1,0 +1,97 @@
+"""The latest lines of a conversation, bounded in number and age. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+
+import msgspec
+
+PM_WINDOWS_KEPT = 100
+"""Private conversations remembered for each room; the one longest silent goes first."""
+
+
+class WindowLine(msgspec.Struct, frozen=True, gc=False):
+    """One line as the model will see it. `time` is Unix epoch seconds."""
+
+    user: str
+    text: str
+    time: float
+    is_own: bool = False
+    correlation_id: str = ""
+
+
+class ContextWindow:
+    """At most `size` lines, none older than `max_age_seconds`; adding one costs the same always."""
+
+    __slots__ = ("_lines", "_max_age_seconds", "_size")
+
+    def __init__(self, size: int, max_age_seconds: float) -> None:
+        self._size = size
+        self._max_age_seconds = max_age_seconds
+        self._lines: deque[WindowLine] = deque(maxlen=size)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __iter__(self) -> Iterator[WindowLine]:
+        return iter(self._lines)
+
+    def add(self, line: WindowLine) -> None:
+        """A line that was said just now."""
+        lines = self._lines
+        lines.append(line)
+        oldest = line.time - self._max_age_seconds
+        while lines[0].time < oldest:
+            lines.popleft()
+
+    def insert(self, line: WindowLine) -> None:
+        """An old line, in its place in time; where the window is full of younger ones, nowhere."""
+        lines = self._lines
+        at = len(lines)
+        while at and lines[at - 1].time > line.time:
+            at -= 1
+        if len(lines) < self._size:
+            lines.insert(at, line)
+        elif at:
+            lines.popleft()
+            lines.insert(at - 1, line)
+
+    def latest(self, limit: int, now: float) -> list[WindowLine]:
+        """The newest `limit` lines that aren't too old at epoch time `now`, oldest first."""
+        oldest = now - self._max_age_seconds
+        found: list[WindowLine] = []
+        for line in reversed(self._lines):
+            if len(found) >= limit:
+                break
+            if line.time >= oldest:
+                found.append(line)
+        found.reverse()
+        return found
+
+    def clear(self) -> None:
+        self._lines.clear()
+
+
+class PrivateWindows:
+    """One window for each user who writes to the bot privately, bounded in number."""
+
+    def __init__(self, size: int, max_age_seconds: float) -> None:
+        self._size = size
+        self._max_age_seconds = max_age_seconds
+        self._windows: OrderedDict[str, ContextWindow] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def of(self, user: str) -> ContextWindow:
+        """The window of `user`, made where there is none yet."""
+        key = user.lower()
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = ContextWindow(self._size, self._max_age_seconds)
+            if len(self._windows) > PM_WINDOWS_KEPT:
+                self._windows.popitem(last=False)
+        else:
+            self._windows.move_to_end(key)
+        return window

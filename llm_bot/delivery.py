@@ -1,0 +1,250 @@
+"""Saying it: one line at a time to a room, paced, while its deadline holds, and seen to arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llm_bot.commands import (
+    Command,
+    headers,
+    is_robot_reply,
+    plain_command,
+    robot_refusal,
+    robot_request,
+)
+from llm_bot.confirmations import Sent
+from llm_bot.decisions import DecisionRecord, Delivery, Outcome
+from llm_bot.errors import (
+    BusError,
+    BusUnavailableError,
+    NoRespondersError,
+    RequestTimeoutError,
+    UnacceptedReplyError,
+    UnsupportedByBusError,
+)
+from llm_bot.models import ChatLine, LineKind
+from llm_bot.ports import Clock, EventBus
+from llm_bot.room import Room
+
+log = logging.getLogger(__name__)
+
+MAX_PAUSE_SECONDS = 60.0
+"""However long a pause CyTube asks for."""
+
+COMMANDS_OFF = "Not connected or sender not available"
+"""What the connector answers when commands are switched off in its configuration."""
+
+
+class SendState(StrEnum):
+    """What became of a line that was to be said. `UNKNOWN`: handed over, no answer in time."""
+
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    TOO_LATE = "too_late"
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """How a send ended, and why where it went wrong."""
+
+    state: SendState
+    detail: str = ""
+
+
+class OutboundBuffer:
+    """How many replies of all rooms wait for the bus to come back, bounded."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.depth = 0
+
+    async def wait(self, bus: EventBus, seconds: float) -> bool:
+        """Wait for the bus; false if there was no place. Raises TimeoutError."""
+        if self.depth >= self._size:
+            return False
+        self.depth += 1
+        try:
+            await asyncio.wait_for(bus.wait_connected(), seconds)
+        finally:
+            self.depth -= 1
+        return True
+
+
+class RoomDelivery:
+    """Says the lines of one room. Its two lanes take turns here."""
+
+    def __init__(
+        self,
+        room: Room,
+        *,
+        bus: EventBus,
+        clock: Clock,
+        buffer: OutboundBuffer,
+        source: str,
+        request_timeout: float,
+    ) -> None:
+        self._room = room
+        self._bus = bus
+        self._clock = clock
+        self._buffer = buffer
+        self._source = source
+        self._request_timeout = request_timeout
+        self._turn = asyncio.Lock()
+        self._next_at = clock.monotonic()
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def pause(self, seconds: float) -> None:
+        """CyTube asked for a pause."""
+        until = self._clock.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
+        self._next_at = max(self._next_at, until)
+
+    async def send(
+        self, text: str, line: ChatLine, record: DecisionRecord, deadline: float
+    ) -> SendResult:
+        """Say `text` in answer to `line`, once, before `deadline` (monotonic) or not at all."""
+        try:
+            async with asyncio.timeout(self._left(deadline)):
+                await self._turn.acquire()
+        except TimeoutError:
+            return SendResult(SendState.TOO_LATE, "another line of the room was being said")
+        try:
+            return await self._send_in_turn(text, line, record, deadline)
+        finally:
+            self._turn.release()
+
+    def _left(self, deadline: float) -> float:
+        return deadline - self._clock.monotonic()
+
+    async def _send_in_turn(
+        self, text: str, line: ChatLine, record: DecisionRecord, deadline: float
+    ) -> SendResult:
+        while True:
+            refused = await self._wait_until_possible(deadline)
+            if refused is not None:
+                return refused
+            to = line.user if line.kind is LineKind.PM else ""
+            sent = self._expect_echo(text, to, record)
+            try:
+                result = await self._publish(text, to, line)
+            except BusUnavailableError:
+                # Nothing was sent: wait for the bus again, as long as the deadline holds.
+                self._room.confirmations.forget(sent)
+                continue
+            except BusError as exc:
+                result = SendResult(SendState.FAILED, str(exc))
+            now = self._clock.monotonic()
+            self._next_at = max(self._next_at, now + self._room.config.replies.min_interval_seconds)
+            if result.state is SendState.FAILED:
+                self._room.confirmations.forget(sent)
+            else:
+                self._await_echo(sent)
+            return result
+
+    async def _wait_until_possible(self, deadline: float) -> SendResult | None:
+        """Wait for the pause of the room and for the bus; what speaks against sending, or None."""
+        while True:
+            left = self._left(deadline)
+            pause = self._next_at - self._clock.monotonic()
+            if left <= 0 or pause > left:
+                return SendResult(SendState.TOO_LATE, "the deadline passed before it could be sent")
+            if pause > 0:
+                await self._clock.sleep(pause)
+            elif self._bus.is_connected:
+                return None
+            else:
+                try:
+                    if not await self._buffer.wait(self._bus, left):
+                        return SendResult(SendState.FAILED, "the outbound buffer is full")
+                except TimeoutError:
+                    return SendResult(SendState.TOO_LATE, "the bus was away until the deadline")
+                except BusUnavailableError as exc:
+                    return SendResult(SendState.FAILED, str(exc))
+
+    async def _publish(self, text: str, to: str, line: ChatLine) -> SendResult:
+        now = self._clock.time()
+        sent_with = headers(line.correlation_id, source=self._source, now=now)
+        request = robot_request(
+            text, to, line.origin, source=self._source, request_id=line.correlation_id, now=now
+        )
+        if request is not None:
+            try:
+                return await self._request(request, sent_with)
+            except (NoRespondersError, UnsupportedByBusError):
+                pass  # an older connector, or a bus without requests: it hears the plain command
+        command = plain_command(text, to, line.origin, self._room.config.name)
+        await self._bus.publish(command.subject, command.body, sent_with)
+        return SendResult(SendState.SENT)
+
+    async def _request(self, request: Command, sent_with: dict[str, str]) -> SendResult:
+        try:
+            answer = await self._bus.request(
+                request.subject,
+                request.body,
+                timeout=self._request_timeout,
+                headers=sent_with,
+                accept=is_robot_reply,
+            )
+        except RequestTimeoutError:
+            return SendResult(SendState.UNKNOWN, "the connector did not answer in time")
+        except UnacceptedReplyError:
+            return SendResult(
+                SendState.FAILED, "something that isn't a connector answered (a stream?)"
+            )
+        refusal = robot_refusal(answer)
+        if refusal is None:
+            return SendResult(SendState.SENT)
+        if COMMANDS_OFF in refusal:
+            refusal += " (if it is connected: set commands.enabled in the connector's config)"
+        return SendResult(SendState.FAILED, refusal)
+
+    def _expect_echo(self, text: str, to: str, record: DecisionRecord) -> Sent:
+        """Before the send: the own line may be back before the connector's answer is."""
+        sent = Sent(to, text, record)
+        if self._room.config.replies.confirm_seconds:
+            crowded_out = self._room.confirmations.expect(sent)
+            if crowded_out is not None:
+                self._unconfirmed(crowded_out)
+        return sent
+
+    def _await_echo(self, sent: Sent) -> None:
+        seconds = self._room.config.replies.confirm_seconds
+        if not seconds:
+            self._unconfirmed(sent)
+            return
+        if not sent.is_settled:
+            self._in(seconds, lambda: self._expire(sent))
+
+    def _in(self, seconds: float, call: Callable[[], None]) -> None:
+        def fire() -> None:
+            self._timers.discard(timer)
+            call()
+
+        timer = asyncio.get_running_loop().call_later(seconds, fire)
+        self._timers.add(timer)
+
+    def _expire(self, sent: Sent) -> None:
+        if not sent.is_settled:
+            self._room.confirmations.forget(sent)
+            self._unconfirmed(sent)
+
+    def _unconfirmed(self, sent: Sent) -> None:
+        sent.is_settled = True
+        reply = sent.record.reply
+        if reply is not None and reply.delivery is None:
+            reply.delivery = Delivery.UNCONFIRMED.value
+        self._room.tally.deliveries[Delivery.UNCONFIRMED.value] += 1
+        self._room.conclude(sent.record, Outcome.REPLIED)
+
+    def close(self) -> None:
+        """Wait for no echo any more: what was sent counts as said."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        while self._room.confirmations:
+            sent = self._room.confirmations.pop()
+            self._unconfirmed(sent)

@@ -1,0 +1,344 @@
+"""One event of a room: what it changes, and whether to answer it.
+
+Runs inside the bus's callback, so nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from llm_bot.context_window import WindowLine
+from llm_bot.deciding import (
+    NO_MATCH,
+    Admit,
+    Circumstances,
+    Decision,
+    Job,
+    Replace,
+    Silent,
+    decide,
+    first_match,
+)
+from llm_bot.decisions import DecisionRecord, Delivery, Outcome
+from llm_bot.logging_config import FloodSampler
+from llm_bot.models import (
+    ChatCleared,
+    ChatLine,
+    Dialect,
+    LineKind,
+    LoggedIn,
+    MediaChanged,
+    PersonChanged,
+    PersonJoined,
+    PersonLeft,
+    RosterHeard,
+    SendRefused,
+)
+from llm_bot.ports import Clock, Event
+from llm_bot.rate_limiter import RateLimiter
+from llm_bot.replays import Freshness
+from llm_bot.room import Room
+from llm_bot.tally import Tally
+from llm_bot.wire import Drop, Heard, understand
+
+log = logging.getLogger(__name__)
+
+OnDecision = Callable[[Room, DecisionRecord, ChatLine], None]
+
+
+class EventHandler:
+    """Hears one room. `on_decision` is told of every line once it is decided about."""
+
+    def __init__(
+        self,
+        room: Room,
+        *,
+        limiter: RateLimiter,
+        tally: Tally,
+        clock: Clock,
+        chance: Callable[[], float],
+        drops: FloodSampler,
+        on_pause: Callable[[float], None],
+        on_decision: OnDecision | None = None,
+    ) -> None:
+        self._room = room
+        self._limiter = limiter
+        self._tally = tally
+        self._clock = clock
+        self._chance = chance
+        self._drops = drops
+        self._on_pause = on_pause
+        self._on_decision = on_decision
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            MediaChanged: self._change_media,
+            RosterHeard: self._hear_roster,
+            PersonJoined: self._join,
+            PersonLeft: self._leave,
+            PersonChanged: room.roster.change,
+            LoggedIn: self._learn_login,
+            ChatCleared: self._clear,
+            SendRefused: self._send_refused,
+        }
+
+    def listener(self, dialect: Dialect) -> Callable[[Event], None]:
+        """A handler for the bus that takes the events of one dialect."""
+
+        def hear(event: Event) -> None:
+            self.handle(event, dialect)
+
+        return hear
+
+    def handle(self, event: Event, dialect: Dialect) -> None:
+        """Take one event, to the end of its decision."""
+        clock, room, tally = self._clock, self._room, self._tally
+        arrived = clock.monotonic()
+        heard_at = clock.time()
+        tally.last_event_at = heard_at
+        heard = understand(
+            event, dialect, heard_at=heard_at, arrived=arrived, domain=room.config.domain
+        )
+        if type(heard) is Heard:
+            room.tally.events[heard.event_type] += 1
+            if heard.origin.channel or room.origin is None:
+                room.origin = heard.origin
+            if type(heard.event) is ChatLine:
+                self._hear_line(heard.event)
+            else:
+                self._handlers[type(heard.event)](heard.event)
+        elif type(heard) is Drop:
+            room.tally.events[heard.event_type] += 1
+            self._note_drop(heard, len(event.data), arrived)
+        else:
+            room.tally.events["other"] += 1
+        tally.event_seconds.observe(clock.monotonic() - arrived)
+
+    def _note_drop(self, drop: Drop, size: int, now: float) -> None:
+        self._tally.dropped[drop.reason.value] += 1
+        suppressed = self._drops.should_log(f"{self._room.key} {drop.reason}", now)
+        if suppressed is not None:
+            log.warning(
+                "event.dropped",
+                extra={
+                    "channel": self._room.config.name,
+                    "event_type": drop.event_type,
+                    "reason": drop.reason.value,
+                    "bytes": size,
+                    "suppressed": suppressed,
+                },
+            )
+
+    def _hear_line(self, line: ChatLine) -> None:
+        """Place a line, decide about it, and record both."""
+        room = self._room
+        user = line.user.lower()
+        if user in room.own_keys:
+            self._hear_own(line)
+            return
+        if self._is_ignored(line, user):
+            self._record(line, Silent(Outcome.IGNORED_USER))
+            return
+        freshness = room.replays.judge(line)
+        if freshness is not Freshness.FRESH:
+            self._hear_old(line, freshness)
+            return
+        if not line.text:
+            self._record(line, NO_MATCH)
+            return
+        room.window_of(line).add(
+            WindowLine(line.user, line.text, line.time, False, line.correlation_id)
+        )
+        if line.text.startswith(room.ignored_prefixes):
+            self._record(line, Silent(Outcome.IGNORED_PREFIX))
+            return
+        self._decide(line)
+
+    def _is_ignored(self, line: ChatLine, user: str) -> bool:
+        room = self._room
+        return (
+            line.is_shadowed
+            or user in room.ignored_users
+            or (line.kind is LineKind.PM and bool(line.to) and line.to.lower() not in room.own_keys)
+            or room.roster.is_muted(user)
+        )
+
+    def _hear_own(self, line: ChatLine) -> None:
+        """The bot's own line: context, and evidence that it arrived."""
+        room = self._room
+        freshness = room.replays.judge(line)
+        remembered = WindowLine(line.user, line.text, line.time, True, line.correlation_id)
+        if freshness is Freshness.FRESH:
+            if line.text:
+                room.window_of(line).add(remembered)
+            sent = room.confirmations.confirm(line.to, line.text)
+            if sent is not None:
+                room.is_muted_by_server = False
+                _set_delivery(sent.record, Delivery.ECHOED)
+                room.tally.deliveries[Delivery.ECHOED.value] += 1
+                room.conclude(sent.record, Outcome.REPLIED)
+        elif freshness is not Freshness.DUPLICATE and line.text:
+            room.window_of(line).insert(remembered)
+        self._record(line, Silent(Outcome.OWN_LINE))
+
+    def _hear_old(self, line: ChatLine, freshness: Freshness) -> None:
+        room = self._room
+        if freshness is not Freshness.DUPLICATE and line.text:
+            room.window_of(line).insert(
+                WindowLine(line.user, line.text, line.time, False, line.correlation_id)
+            )
+        if freshness is Freshness.STALE:
+            self._record(line, Silent(Outcome.STALE))
+            return
+        if room.replays.is_skewed:
+            self._warn_of_skew()
+        self._record(line, Silent(Outcome.REPLAYED))
+
+    def _warn_of_skew(self) -> None:
+        room = self._room
+        room.replays.is_skewed = False
+        log.warning(
+            "clock.skewed",
+            extra={
+                "channel": room.config.name,
+                "skew_seconds": round(room.replays.skew_seconds, 3),
+            },
+        )
+
+    def _decide(self, line: ChatLine) -> None:
+        room = self._room
+        triggers = room.triggers(line.kind)
+        first = first_match(line, triggers)
+        if first is None:
+            for armed in triggers:
+                room.tally.triggers_evaluated[armed.kind] += 1
+            self._record(line, NO_MATCH)
+            return
+        for armed in triggers[: first[0] + 1]:
+            room.tally.triggers_evaluated[armed.kind] += 1
+        lane = room.lane(line.kind)
+        circumstances = Circumstances(
+            now=line.arrived,
+            is_silenced=room.config.silenced,
+            media_frees_in=room.media_frees_in(line.arrived),
+            media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
+            waiting=lane.waiting(line.user.lower()),
+            queue_room=lane.room,
+        )
+        decision = decide(
+            line,
+            triggers,
+            first,
+            limits=room.config.rate_limits,
+            limiter=self._limiter,
+            circumstances=circumstances,
+            chance=self._chance,
+        )
+        self._act(line, decision)
+
+    def _act(self, line: ChatLine, decision: Decision) -> None:
+        tally = self._room.tally
+        if isinstance(decision, Silent):
+            tally.triggers_suppressed[decision.trigger, decision.outcome.value] += 1
+            self._record(line, decision)
+            return
+        tally.triggers_fired[decision.trigger.kind] += 1
+        if isinstance(decision, Admit):
+            self._admit(line, decision)
+        else:
+            self._replace(line, decision)
+
+    def _admit(self, line: ChatLine, decision: Admit) -> None:
+        record = self._record(line, decision)
+        job = Job(line, decision.trigger, decision.permit, record, self._deadline(line))
+        self._room.lane(line.kind).put(job)
+
+    def _replace(self, line: ChatLine, decision: Replace) -> None:
+        record = self._record(line, decision)
+        older = decision.job
+        job = Job(line, decision.trigger, older.permit, record, self._deadline(line))
+        self._room.lane(line.kind).replace(older, job)
+        self._room.conclude(older.record, Outcome.SUPERSEDED)
+
+    def _deadline(self, line: ChatLine) -> float:
+        return line.arrived + self._room.config.replies.deadline_seconds
+
+    def _record(self, line: ChatLine, decision: Decision) -> DecisionRecord:
+        room = self._room
+        record = DecisionRecord(
+            line.correlation_id,
+            room.config.name,
+            line.user,
+            line.heard_at,
+            line.kind.value,
+            None,
+            text=line.text,
+        )
+        if isinstance(decision, Silent):
+            record.trigger = decision.trigger
+            record.gates = decision.gates
+            room.conclude(record, decision.outcome)
+        else:
+            record.trigger = decision.trigger.kind
+            record.detail = decision.matched
+            if isinstance(decision, Admit):
+                record.gates = decision.gates
+        room.decisions.add(record)
+        if self._on_decision is not None:
+            self._on_decision(room, record, line)
+        return record
+
+    def _change_media(self, event: MediaChanged) -> None:
+        self._room.change_media(event.media, self._clock.monotonic())
+
+    def _hear_roster(self, event: RosterHeard) -> None:
+        self._room.roster.replace(event.people)
+
+    def _join(self, event: PersonJoined) -> None:
+        self._room.roster.join(event.person)
+
+    def _leave(self, event: PersonLeft) -> None:
+        self._room.roster.leave(event.name)
+
+    def _learn_login(self, event: LoggedIn) -> None:
+        if self._room.learn_login(event.name):
+            log.warning(
+                "room.other_login",
+                extra={
+                    "channel": self._room.config.name,
+                    "login": event.name,
+                    "username": self._room.config.bot.username,
+                },
+            )
+
+    def _clear(self, _: ChatCleared) -> None:
+        self._room.window.clear()
+
+    def _send_refused(self, event: SendRefused) -> None:
+        """CyTube did not take a line: evidence against the oldest one under way."""
+        room = self._room
+        if event.event == "noflood":
+            room.is_muted_by_server = True
+        if event.pause_seconds is not None:
+            self._on_pause(event.pause_seconds)
+        private = True if event.text.startswith("PM failed") else None
+        sent = room.confirmations.refuse(private=private)
+        if sent is None:
+            return
+        _set_delivery(sent.record, Delivery.REFUSED)
+        room.tally.deliveries[Delivery.REFUSED.value] += 1
+        detail = f"{event.event}: {event.text}" if event.text else event.event
+        room.conclude(sent.record, Outcome.DELIVERY_FAILED, detail)
+        log.warning(
+            "delivery.refused",
+            extra={
+                "channel": room.config.name,
+                "correlation_id": sent.record.correlation_id,
+                "event": event.event,
+            },
+        )
+
+
+def _set_delivery(record: DecisionRecord, delivery: Delivery) -> None:
+    if record.reply is not None:
+        record.reply.delivery = delivery.value

@@ -1,0 +1,28 @@
+"""The client library's configuration, made from the daemon's."""
+
+from __future__ import annotations
+
+from llm_bot.config import LLMProviderConfig
+from llm_bot.llm_client import LLMConfig
+
+
+def client_config(settings: LLMProviderConfig) -> LLMConfig:
+    """`settings` of one provider as the client wants them. Raises its `ConfigurationError`."""
+    parameters = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in settings.parameters
+        if value is not None and value != ()
+    }
+    return LLMConfig(
+        provider=settings.provider,
+        base_url=settings.base_url,
+        model=settings.model,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        timeout_seconds=settings.timeout_seconds,
+        max_attempts=settings.retry_attempts + 1,
+        retry_delay_seconds=settings.retry_delay_seconds,
+        max_concurrent_requests=settings.max_concurrent_requests,
+        parameters=parameters,
+        extra_headers=settings.extra_headers,
+        extra_body=settings.extra_body,
+    )

@@ -1,0 +1,162 @@
+"""All that belongs to one room, and nothing that doesn't. No I/O; time comes in as arguments."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from llm_bot.config import (
+    ContextualTriggerConfig,
+    KeywordTriggerConfig,
+    PmTriggerConfig,
+    RoomConfig,
+    TriggerConfig,
+)
+from llm_bot.confirmations import Confirmations
+from llm_bot.context_window import ContextWindow, PrivateWindows, WindowLine
+from llm_bot.deciding import ArmedTrigger
+from llm_bot.decisions import DecisionLog, DecisionRecord, Outcome
+from llm_bot.guard import Guard
+from llm_bot.lane import Lane
+from llm_bot.models import ChatLine, LineKind, Media, Origin
+from llm_bot.replays import ReplayDetector
+from llm_bot.response_processor import ResponseProcessor
+from llm_bot.roster import Roster
+from llm_bot.tally import RoomTally
+from llm_bot.triggers.base import Trigger
+from llm_bot.triggers.keyword import KeywordTrigger
+from llm_bot.triggers.mention import MentionTrigger
+from llm_bot.triggers.pm import PmTrigger
+
+SERVER_NAME = "[server]"
+"""CyTube's own notices; brackets can't stand in a real name."""
+
+REPEATED_MEDIA_SECONDS = 5.0
+"""The first `changeMedia` seen with more on its clock tells what is on, not that it just began."""
+
+
+class Room:
+    """The state of one room. `key` is its name in lower case."""
+
+    def __init__(self, config: RoomConfig, *, secrets: tuple[str, ...]) -> None:
+        self.config = config
+        self.key = config.name.lower()
+        self.login_name = ""
+        self.window = ContextWindow(
+            config.context_window.size, config.context_window.max_age_seconds
+        )
+        self.private_windows = PrivateWindows(
+            config.context_window.size, config.context_window.max_age_seconds
+        )
+        self.roster = Roster()
+        self.replays = ReplayDetector(config.bot.max_event_age_seconds)
+        self.decisions = DecisionLog()
+        self.tally = RoomTally()
+        self.confirmations = Confirmations()
+        self.public_lane = Lane(config.replies.queue_size)
+        self.private_lane = Lane(config.replies.queue_size)
+        self.own_lines: deque[str] = deque(
+            maxlen=max(1, config.response_processing.deduplicate_window)
+        )
+        self.media: Media | None = None
+        self.media_changed_at: float | None = None
+        self.origin: Origin | None = None
+        self.is_muted_by_server = False
+        self.ignored_users = frozenset(
+            {SERVER_NAME, *(name.lower() for name in config.bot.ignored_users)}
+        )
+        self.ignored_prefixes = tuple(filter(None, config.bot.ignored_prefixes))
+        self.processor = ResponseProcessor(config.response_processing)
+        self.guard = Guard(
+            secrets=secrets,
+            allow_links=config.response_processing.content_filter.allow_links,
+            max_units=config.response_processing.max_response_length,
+        )
+        self._name_the_bot()
+
+    def _name_the_bot(self) -> None:
+        bot = self.config.bot
+        self.own_names = tuple(filter(None, dict.fromkeys((bot.username, self.login_name))))
+        self.own_keys = frozenset(name.lower() for name in self.own_names)
+        self.called_names = (*self.own_names, *bot.aliases)
+        armed = arm_triggers(self.config.triggers, room=self.key, names=self.called_names)
+        self.public_triggers = tuple(one for one in armed if one.kind != "pm")
+        self.private_triggers = tuple(one for one in armed if one.kind == "pm")
+
+    def learn_login(self, name: str) -> bool:
+        """The account that the connector uses here; true if it is another than was known."""
+        if name == self.login_name:
+            return False
+        self.login_name = name
+        self._name_the_bot()
+        return name.lower() != self.config.bot.username.lower()
+
+    def lane(self, kind: LineKind) -> Lane:
+        return self.private_lane if kind is LineKind.PM else self.public_lane
+
+    def triggers(self, kind: LineKind) -> tuple[ArmedTrigger, ...]:
+        return self.private_triggers if kind is LineKind.PM else self.public_triggers
+
+    def window_of(self, line: ChatLine) -> ContextWindow:
+        """Where `line` belongs: private conversations never appear in the room's."""
+        if line.kind is LineKind.CHAT:
+            return self.window
+        is_own = line.user.lower() in self.own_keys
+        return self.private_windows.of(line.to if is_own else line.user)
+
+    def conversation(self, line: ChatLine, now: float) -> tuple[WindowLine, ...]:
+        """What the model gets to see of the conversation that `line` is part of, without it.
+
+        `now` is epoch seconds.
+        """
+        most = self.config.max_context_messages
+        lines = self.window_of(line).latest(most + 1, now)
+        others = [one for one in lines if one.correlation_id != line.correlation_id]
+        return tuple(others[-most:]) if most else ()
+
+    def change_media(self, media: Media, now: float) -> None:
+        """Note what is on; another film than the last starts the pause of the public triggers."""
+        last, self.media = self.media, media
+        if last is not None and (last.media_id, last.media_type) == (
+            media.media_id,
+            media.media_type,
+        ):
+            return
+        if last is None and media.position_seconds > REPEATED_MEDIA_SECONDS:
+            return
+        self.media_changed_at = now
+
+    def media_frees_in(self, now: float) -> float:
+        """Seconds until the pause after a change of media is over, 0 if there is none."""
+        if self.media_changed_at is None:
+            return 0.0
+        cooldown = self.config.rate_limits.media_change_cooldown_seconds
+        return max(0.0, self.media_changed_at + cooldown - now)
+
+    def conclude(self, record: DecisionRecord, outcome: Outcome, detail: str = "") -> None:
+        """Set the outcome of a record, once, and count it; a second one changes nothing."""
+        if record.outcome is not None:
+            return
+        record.outcome = outcome
+        if detail:
+            record.detail = detail
+        self.tally.decisions[outcome.value] += 1
+
+
+def arm_triggers(
+    configs: tuple[TriggerConfig, ...], *, room: str, names: tuple[str, ...]
+) -> list[ArmedTrigger]:
+    """The enabled triggers that are asked about lines, mention before keyword, then pm."""
+    order = {"mention": 0, "keyword": 1, "pm": 2}
+    armed: list[ArmedTrigger] = []
+    for number, config in enumerate(configs):
+        if not config.enabled or isinstance(config, ContextualTriggerConfig):
+            continue
+        trigger: Trigger
+        if isinstance(config, KeywordTriggerConfig):
+            trigger = KeywordTrigger(config, f"keyword-{number}")
+        elif isinstance(config, PmTriggerConfig):
+            trigger = PmTrigger()
+        else:
+            trigger = MentionTrigger(names)
+        armed.append(ArmedTrigger.arm(trigger, config, room))
+    return sorted(armed, key=lambda one: order[one.kind])

@@ -1,0 +1,620 @@
+"""The log: the form of its lines, and what never gets into one."""
+
+from __future__ import annotations
+
+import enum
+import io
+import json
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llm_bot.config import LoggingConfig
+from llm_bot.logging_config import SECRET, FloodSampler, configure_logging
+
+log = logging.getLogger("llm_bot.test")
+
+JSON_LINES = LoggingConfig(format="json")
+TEXT_LINES = LoggingConfig(format="text")
+CHATTY = ("asyncio", "httpx", "httpcore", "aiohttp.access")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    levels = {name: logging.getLogger(name).level for name in CHATTY}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+    logging.captureWarnings(False)
+
+
+class Log:
+    """A log in memory."""
+
+    def __init__(self, config: LoggingConfig, level: str = "INFO", *secrets: str) -> None:
+        self.stream = io.StringIO()
+        configure_logging(config, level, secrets=secrets, stream=self.stream)
+        del logging.getLogger().handlers[:-1]  # pytest's own, which raise at odd calls
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The fields of the only line, which has to be one by every definition of a line."""
+        assert len(self.text.splitlines()) == 1
+        fields: dict[str, Any] = json.loads(self.text)
+        return fields
+
+
+def json_log(*secrets: str, level: str = "INFO") -> Log:
+    return Log(JSON_LINES, level, *secrets)
+
+
+def text_log(*secrets: str, level: str = "INFO") -> Log:
+    return Log(TEXT_LINES, level, *secrets)
+
+
+class Unprintable:
+    """Raises whatever one asks of it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+class Outcome(enum.StrEnum):
+    SENT = "sent"
+
+
+# --- JSON ----------------------------------------------------------------------------------
+
+
+def test_json_line_has_the_documented_fields_in_order() -> None:
+    """timestamp, level, logger, message, correlation_id and channel come first, then the rest."""
+    out = json_log()
+    fields = {"user": "bob", "channel": "lounge", "correlation_id": "abc-1", "seconds": 1.5}
+    log.info("trigger.fired", extra=fields)
+    assert list(out.line) == [
+        "timestamp",
+        "level",
+        "logger",
+        "message",
+        "correlation_id",
+        "channel",
+        "user",
+        "seconds",
+    ]
+    assert out.line | fields == out.line
+    assert out.line["level"] == "INFO"
+    assert out.line["logger"] == "llm_bot.test"
+    assert out.line["message"] == "trigger.fired"
+
+
+def test_correlation_id_and_channel_are_left_out_where_there_are_none() -> None:
+    """A line about no event has neither `correlation_id` nor `channel`."""
+    out = json_log()
+    log.info("app.ready", extra={"channel": None})
+    assert set(out.line) == {"timestamp", "level", "logger", "message"}
+
+
+def test_timestamp_is_utc_with_milliseconds() -> None:
+    """`timestamp` is ISO 8601, in UTC, with milliseconds and Z."""
+    out = json_log()
+    before = datetime.now(UTC)
+    log.info("app.ready")
+    after = datetime.now(UTC)
+    stamp = out.line["timestamp"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
+    moment = datetime.fromisoformat(stamp)
+    assert before.replace(microsecond=before.microsecond // 1000 * 1000) <= moment <= after
+
+
+def test_whole_second_has_milliseconds_too() -> None:
+    """A moment that falls on a full second is written with .000."""
+    out = json_log()
+    record = log.makeRecord("x", logging.INFO, "f", 1, "app.ready", (), None)
+    record.created = 1_700_000_000.0
+    logging.getLogger().handle(record)
+    assert out.line["timestamp"] == "2023-11-14T22:13:20.000Z"
+
+
+def test_exception_stands_in_the_same_line() -> None:
+    """A traceback is the field `exception` of the line that reports it, the last one."""
+    out = json_log()
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        log.exception("bus.handler_failed", extra={"subject": "a.b"})
+    assert list(out.line)[-1] == "exception"
+    assert out.line["exception"].startswith("Traceback")
+    assert out.line["exception"].endswith("ValueError: first\nsecond")
+
+
+def test_stack_is_a_field() -> None:
+    """A stack that was asked for doesn't break the line either."""
+    out = json_log()
+    log.info("app.ready", stack_info=True)
+    assert "test_stack_is_a_field" in out.line["stack"]
+
+
+def test_exception_info_without_exception_is_nothing() -> None:
+    """`exc_info=True` where nothing is being handled adds no field."""
+    out = json_log()
+    log.error("app.failed", exc_info=True)  # noqa: LOG014 - it happens
+    assert "exception" not in out.line
+
+
+def test_text_of_an_exception_that_came_without_it_is_kept() -> None:
+    """A record that crossed a process carries its traceback as text alone."""
+    out = json_log()
+    record = log.makeRecord("x", logging.ERROR, "f", 1, "app.failed", (), None)
+    record.exc_text = "Traceback: of elsewhere"
+    logging.getLogger().handle(record)
+    assert out.line["exception"] == "Traceback: of elsewhere"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_no_value_breaks_a_line(end: str) -> None:
+    """Whatever counts as a line end, in a value, a name or the message, the line stays one."""
+    out = json_log()
+    text = f"a{end}b"
+    log.info(text, extra={"text": text, text: 1, "deep": {text: [text]}})
+    assert out.line["message"] == text
+    assert out.line["text"] == text
+    assert out.line["deep"] == {text: [text]}
+
+
+def test_direction_marks_are_escaped_and_kept() -> None:
+    """A mark that turns the order of a line isn't in the line itself, but is in its JSON."""
+    out = json_log()
+    log.info("trigger.fired", extra={"user": "bob\u202eevil\x7f"})
+    assert out.text.isascii()
+    assert out.line["user"] == "bob\u202eevil\x7f"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param(Outcome.SENT, "sent", id="member of an enumeration"),
+        pytest.param(b"ab\xff", "ab\\xff", id="bytes"),
+        pytest.param("half \ud83d", "half \\ud83d", id="lone surrogate"),
+        pytest.param(math.inf, "inf", id="infinity"),
+        pytest.param(math.nan, "nan", id="not a number"),
+        pytest.param(2**70, str(2**70), id="number beyond 64 bits"),
+        pytest.param(10**6000, "<int>", id="number too long to be written"),
+        pytest.param(ValueError("why"), "why", id="exception"),
+        pytest.param(Unprintable(), "<Unprintable>", id="object that can't be shown"),
+        pytest.param({1: Unprintable()}, {"1": "<Unprintable>"}, id="such an object inside"),
+        pytest.param((1, None, True), [1, None, True], id="tuple"),
+        pytest.param({3}, [3], id="set"),
+        pytest.param([[[[[["deep"]]]]]], [[[[["['deep']"]]]]], id="deeply nested"),
+    ],
+)
+def test_odd_values_are_shown_somehow(value: object, shown: object) -> None:
+    """A value that JSON has no form for is written as text, and nothing is raised."""
+    out = json_log()
+    log.info("app.ready", extra={"value": value})
+    assert out.line["value"] == shown
+
+
+def test_value_that_contains_itself_is_cut() -> None:
+    """A value that contains itself doesn't make the line endless."""
+    out = json_log()
+    value: list[object] = []
+    value.append(value)
+    log.info("app.ready", extra={"value": value})
+    assert out.line["value"]
+
+
+def test_value_whose_methods_raise_costs_that_value_alone() -> None:
+    """A mapping that can't be walked leaves the other fields in place."""
+
+    class Broken(dict[str, int]):
+        def items(self) -> Any:
+            raise RuntimeError("no")
+
+    out = json_log()
+    log.info("app.ready", extra={"value": Broken(), "user": "bob"})
+    assert out.line["value"] == "<Broken>"
+    assert out.line["user"] == "bob"
+
+
+def test_long_values_are_cut() -> None:
+    """A text of a megabyte and a list without end leave a line that can be read."""
+    out = json_log()
+    log.info("app.ready", extra={"text": "x" * 1_000_000, "list": list(range(100_000))})
+    assert len(out.text) < 25_000
+    assert out.line["text"].endswith("... (1000000 characters)")
+
+
+def test_own_fields_are_not_overwritten() -> None:
+    """An extra field named as one of the line's own stands beside it, with an underscore."""
+    out = json_log()
+    log.info("app.ready", extra={"level": 3, "timestamp": "then", "exception": "none"})
+    assert out.line["level"] == "INFO"
+    assert (out.line["level_"], out.line["timestamp_"], out.line["exception_"]) == (
+        3,
+        "then",
+        "none",
+    )
+
+
+def test_name_of_a_field_may_be_anything() -> None:
+    """A field whose name isn't text is written all the same."""
+    out = json_log()
+    log.info("app.ready", extra={7: "seven"})  # type: ignore[dict-item]
+    assert out.line["7"] == "seven"
+
+
+def test_message_of_others_with_arguments_is_filled_in() -> None:
+    """Libraries log with arguments; where these don't fit, the text comes without them."""
+    out = json_log()
+    log.info("%s of %s", 1, 2)
+    assert out.line["message"] == "1 of 2"
+    out = json_log()
+    log.info("%s of %s", 1)
+    assert out.line["message"] == "%s of %s"
+
+
+def test_line_that_cannot_be_made_says_so() -> None:
+    """What can't be logged at all leaves a line that says so, and raises nothing."""
+
+    class OddError(Exception):
+        def __getattribute__(self, name: str) -> Any:
+            raise RuntimeError(f"no {name}")
+
+    out = json_log()
+    log.error("app.failed", exc_info=(OddError, OddError(), None))
+    assert out.line["message"] == "log.failed"
+    assert out.line["error"] == "RuntimeError"
+    assert out.line["logger"] == "llm_bot.test"
+
+
+def test_gone_reader_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stream that takes nothing any more ends nobody, and the call isn't printed elsewhere."""
+    out = json_log("hunter2hunter2")
+    out.stream.close()
+    log.info("app.ready", extra={"key": "hunter2hunter2"})
+    assert capsys.readouterr() == ("", "")
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8).map("x_".__add__),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text(st.characters(exclude_categories=[]), max_size=20)
+            | st.binary(max_size=8),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+            max_leaves=8,
+        ),
+    )
+)
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_fields_give_one_line_of_json(fields: dict[str, object]) -> None:
+    """Any fields at all give one line, JSON in UTF-8, with no control character in it."""
+    out = json_log()
+    log.info("app.ready", extra=fields)
+    assert out.line["message"] == "app.ready"
+    assert msgspec.json.decode(out.text.encode()) == out.line
+    assert not re.search("[\x00-\x1f\x7f-\x9f]", out.text.removesuffix("\n"))
+
+
+# --- secrets -------------------------------------------------------------------------------
+
+KEYS = [
+    pytest.param("sk-0123456789", id="plain"),
+    pytest.param('quote"and\\back', id="quote and backslash"),
+    pytest.param("passé wörd/+&", id="not ASCII, not fit for a URL"),
+    pytest.param("it's \"both\" 'quotes'", id="both quotes"),
+    pytest.param("two\nlines", id="line end"),
+]
+
+
+@pytest.mark.parametrize("make", [json_log, text_log])
+@pytest.mark.parametrize("key", KEYS)
+def test_secret_is_nowhere_in_a_line(make: Any, key: str) -> None:
+    """A secret is blacked out in message, names, values at any depth, objects and tracebacks."""
+    out = make(key)
+    try:
+        raise KeyError(f"refused: {key}", key.encode())
+    except KeyError:
+        log.exception(
+            f"asked with {key}",  # noqa: G004 - somebody may
+            extra={
+                "value": key,
+                "deep": {"list": [f"<{key}>", {f"k{key}": 1}]},
+                "object": ValueError(key),
+                "literal": repr({"key": key}),
+                "json": json.dumps({"key": key}),
+                f"name{key}": 1,
+            },
+        )
+    assert out.text.count(SECRET) >= 8
+    for form in (key, repr(key)[1:-1], ascii(key)[1:-1], json.dumps(key)[1:-1]):
+        assert form not in out.text
+        assert msgspec.json.encode(form).decode()[1:-1] not in out.text
+
+
+def test_secret_in_a_url_is_blacked_out() -> None:
+    """A password with characters that a URL can't have is found in its percent-encoded form."""
+    out = json_log("p@ss:word/1")
+    log.info("nats.connected", extra={"server": "nats://bob:p%40ss%3Aword%2F1@host:4222"})
+    assert out.line["server"] == f"nats://bob:{SECRET}@host:4222"
+
+
+def test_secret_of_digits_is_found_in_numbers() -> None:
+    """A secret that is a number isn't in the line as a number, and the line is still JSON."""
+    out = json_log("123456")
+    log.info("app.ready", extra={"count": 9912345699, "ratio": 123456.5, "small": 12345})
+    assert out.line["count"] == f"99{SECRET}99"
+    assert out.line["ratio"] == f"{SECRET}.5"
+    assert out.line["small"] == 12345
+
+
+def test_secret_that_begins_another_hides_all_of_the_longer_one() -> None:
+    """Of two secrets the longer one is looked for first, so that no half of it stays."""
+    out = json_log("abcdef", "abcdef-ghijkl")
+    log.info("app.ready", extra={"key": "abcdef-ghijkl"})
+    assert out.line["key"] == SECRET
+
+
+def test_secret_at_the_place_of_the_cut_is_hidden() -> None:
+    """A long text is blacked out before it is cut: no half of a secret stays at its end."""
+    out = json_log("sk-0123456789")
+    log.info("app.ready", extra={"text": "x" * 19_995 + "sk-0123456789"})
+    assert "sk-" not in out.text
+
+
+def test_secret_named_like_a_field_leaves_the_form_of_the_line() -> None:
+    """An unlucky secret such as "message" is hidden in values and breaks no line."""
+    out = json_log("message", "channel")
+    log.info("app.ready", extra={"channel": "channel", "text": "a message"})
+    assert out.line["message"] == "app.ready"
+    assert out.line["channel"] == SECRET
+    assert out.line["text"] == f"a {SECRET}"
+
+
+def test_empty_secret_hides_nothing() -> None:
+    """An empty text among the secrets isn't found between all characters."""
+    out = json_log("")
+    log.info("app.ready")
+    assert SECRET not in out.text
+
+
+# --- text ----------------------------------------------------------------------------------
+
+
+def test_text_line_is_short() -> None:
+    """Time, level, event and fields in one line; the correlation id comes last."""
+    out = text_log()
+    fields = {"correlation_id": "abc-1", "channel": "lounge", "user": "bob", "seconds": 0.5}
+    log.info("trigger.fired", extra=fields)
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d INFO  trigger\.fired "
+        r"channel=lounge user=bob seconds=0\.5 correlation_id=abc-1\n",
+        out.text,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("two words", '"two words"'),
+        ("", '""'),
+        ("a=b", '"a=b"'),
+        ('say "hi"', '"say \\"hi\\""'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("naïve", "naïve"),
+        (["a", 1], '["a",1]'),
+        ({"text": "\x1b[31m\u202e"}, '{"text":"\\u001b[31m\\u202e"}'),
+        (None, "null"),
+    ],
+)
+def test_values_in_text_can_be_told_apart(value: object, shown: str) -> None:
+    """A value with spaces or quotes is quoted, a structure is written as JSON."""
+    out = text_log()
+    log.info("app.ready", extra={"value": value})
+    assert out.text.rstrip("\n").partition(" value=")[2] == shown
+
+
+@pytest.mark.parametrize("where", ["message", "value", "name", "structure", "exception"])
+@pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\r", "\x9b31m", "\u202e", "\x7f", "\u2028"])
+def test_chat_never_steers_the_terminal(where: str, text: str) -> None:
+    """Control and escape characters of people in the room are spelled out, wherever they are."""
+    out = text_log()
+    text = f"a{text}b"
+    match where:
+        case "message":
+            log.info(text)
+        case "exception":
+            log.error("app.failed", exc_info=ValueError(text))
+        case _:
+            fields: dict[str, dict[str, object]] = {
+                "value": {"v": text},
+                "name": {text: 1},
+                "structure": {"v": [text]},
+            }
+            log.info("app.ready", extra=fields[where])
+    assert all(char == "\n" or char.isprintable() for char in out.text)
+    assert "\\" in out.text
+
+
+def test_traceback_in_text_is_below_and_marked() -> None:
+    """A traceback follows its line, every row marked, so that no text in it looks like a line."""
+    out = text_log()
+    log.error("app.failed", exc_info=ValueError("02:31:05 INFO\n02:31:05 INFO  forged"))
+    first, *rows = out.text.splitlines()
+    assert first.endswith("ERROR app.failed")
+    assert rows
+    assert all(row.startswith("  | ") for row in rows)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "format_", "is_json"),
+    [
+        (io.StringIO, None, True),
+        (Terminal, None, False),
+        (Terminal, "json", True),
+        (io.StringIO, "text", False),
+    ],
+)
+def test_format_follows_the_terminal_where_none_is_set(
+    stream: type[io.StringIO], format_: Literal["json", "text"] | None, is_json: bool
+) -> None:
+    """Unset, the format is text on a terminal and json elsewhere."""
+    target = stream()
+    configure_logging(LoggingConfig(format=format_), "INFO", secrets=(), stream=target)
+    log.info("app.ready")
+    assert target.getvalue().startswith("{") is is_json
+
+
+@pytest.mark.parametrize(
+    ("config", "written"),
+    [(JSON_LINES, "bób".encode()), (TEXT_LINES, b"b\\xf3b")],
+    ids=["json", "text"],
+)
+def test_locale_costs_no_line(config: LoggingConfig, written: bytes) -> None:
+    """JSON is UTF-8 in every locale; text on a poor terminal spells out what that can't show."""
+    raw = io.BytesIO()
+    configure_logging(
+        config, "INFO", secrets=(), stream=io.TextIOWrapper(raw, "ascii", write_through=True)
+    )
+    log.info("app.ready", extra={"user": "bób"})
+    assert written in raw.getvalue()
+
+
+# --- configuration -------------------------------------------------------------------------
+
+
+def test_standard_error_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no stream is given, the log goes to standard error, and nothing to standard output."""
+    configure_logging(JSON_LINES, "INFO", secrets=())
+    log.info("app.ready")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err)["message"] == "app.ready"
+
+
+def test_level_is_obeyed() -> None:
+    """What is less important than the level isn't logged."""
+    out = json_log(level="WARNING")
+    log.info("app.ready")
+    log.warning("app.slow")
+    assert out.line["message"] == "app.slow"
+
+
+@pytest.mark.parametrize("name", CHATTY)
+@pytest.mark.parametrize(("level", "lines"), [("DEBUG", 1), ("ERROR", 0)])
+def test_chatty_libraries_are_heard_from_warning_on(name: str, level: str, lines: int) -> None:
+    """Libraries that report each request are kept to warnings, and to less where less is wanted."""
+    out = json_log(level=level)
+    library = logging.getLogger(name)
+    library.info("each request")
+    library.warning("a problem")
+    assert len(out.text.splitlines()) == lines
+
+
+def test_warnings_of_python_are_lines_of_the_log() -> None:
+    """What the interpreter warns of is JSON on standard error too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        out = json_log()
+        warnings.warn("old way", UserWarning, stacklevel=1)
+        logging.captureWarnings(False)
+    assert out.line["logger"] == "py.warnings"
+    assert "old way" in out.line["message"]
+
+
+def test_second_call_replaces_the_first() -> None:
+    """After a reload each line is written once, as the new configuration wants it."""
+    first = json_log()
+    second = text_log(level="WARNING")
+    log.info("app.ready")
+    log.warning("app.slow")
+    assert first.text == ""
+    assert second.text.count("\n") == 1
+    assert "app.slow" in second.text
+
+
+def test_handlers_of_others_stay() -> None:
+    """A handler that somebody else put there is left alone."""
+    other = logging.NullHandler()
+    logging.getLogger().addHandler(other)
+    configure_logging(JSON_LINES, "INFO", secrets=(), stream=io.StringIO())
+    assert other in logging.getLogger().handlers
+
+
+def test_secrets_of_before_a_reload_stay_hidden() -> None:
+    """A key that was replaced is still blacked out, as requests made with it may still fail."""
+    json_log("old-secret")
+    out = json_log("new-secret")
+    log.info("app.ready", extra={"keys": "old-secret new-secret"})
+    assert out.line["keys"] == f"{SECRET} {SECRET}"
+
+
+# --- floods --------------------------------------------------------------------------------
+
+
+def test_flood_is_sampled() -> None:
+    """Of like lines the first few of a minute are logged, the others aren't."""
+    sampler = FloodSampler(3)
+    answers = [sampler.should_log("bad_event", now=100.0 + i) for i in range(10)]
+    assert answers == [0, 0, 0] + [None] * 7
+
+
+def test_next_logged_line_tells_how_many_were_left_out() -> None:
+    """A minute after it began, a line is logged again, once with the count of those between."""
+    sampler = FloodSampler(1)
+    for i in range(10):
+        sampler.should_log("bad_event", now=100.0 + i)
+    assert sampler.should_log("bad_event", now=159.9) is None
+    assert sampler.should_log("bad_event", now=160.0) == 10
+    assert sampler.should_log("bad_event", now=220.0) == 0
+
+
+def test_keys_are_sampled_apart() -> None:
+    """A flood of one kind hides no line of another."""
+    sampler = FloodSampler(1)
+    assert [sampler.should_log(key, 0.0) for key in "aab"] == [0, None, 0]
+
+
+def test_keys_beyond_the_limit_share_one_sample() -> None:
+    """New keys can't be used to get round the limit, nor to fill the memory."""
+    sampler = FloodSampler(1, max_keys=2)
+    answers = [sampler.should_log(str(number), 0.0) for number in range(1000)]
+    assert answers == [0, 0, 0] + [None] * 997
+
+
+def test_keys_that_went_quiet_make_room() -> None:
+    """A key that wasn't seen for a minute gives its place to a new one."""
+    sampler = FloodSampler(1, max_keys=2)
+    for key in ("a", "b", "c"):
+        sampler.should_log(key, 0.0)
+    assert [sampler.should_log(key, 61.0) for key in ("d", "e", "d")] == [0, 0, None]

@@ -1,0 +1,224 @@
+"""Signals: stop, stop at once, reload; and handlers that are as before afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import FrameType
+
+import pytest
+
+from llm_bot.shutdown_handler import EXIT_FORCED, ONE_ORDER_SECONDS, shutdown_signals
+from tests.servers import eventually
+
+STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+ALL_SIGNALS = [*STOP_SIGNALS, signal.SIGHUP]
+SECONDS = 20.0
+
+
+def _handlers() -> list[object]:
+    return [signal.getsignal(number) for number in ALL_SIGNALS]
+
+
+def _own_handler(number: int, frame: FrameType | None) -> None:
+    raise AssertionError("not meant for this one")
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in ALL_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+# --- in this process -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+async def test_first_signal_sets_stop(number: signal.Signals) -> None:
+    """SIGTERM and SIGINT set the event, and whoever waits for it goes on."""
+    stop = asyncio.Event()
+    with shutdown_signals(stop):
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(stop.wait(), SECONDS)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+async def test_same_signal_sent_twice_by_a_launcher_is_one_order(number: signal.Signals) -> None:
+    """`timeout` signals the process and its group: that doesn't count as a second order."""
+    stop = asyncio.Event()
+    with shutdown_signals(stop):
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(stop.wait(), SECONDS)
+
+
+async def test_hangup_reloads_and_does_not_stop() -> None:
+    """SIGHUP has `reload` called in the loop, each time."""
+    stop = asyncio.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    with shutdown_signals(stop, reload=lambda: loops.append(asyncio.get_running_loop())):
+        for count in (1, 2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await eventually(lambda count=count: len(loops) == count)  # type: ignore[misc]
+    assert loops == [asyncio.get_running_loop()] * 2
+    assert not stop.is_set()
+
+
+async def test_hangup_is_left_alone_without_reload() -> None:
+    """Without `reload` SIGHUP does what it did before."""
+    before = signal.getsignal(signal.SIGHUP)
+    with shutdown_signals(asyncio.Event()):
+        assert signal.getsignal(signal.SIGHUP) is before
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, _own_handler])
+async def test_previous_handlers_come_back(
+    handler: Callable[[int, FrameType | None], None] | signal.Handlers,
+) -> None:
+    """On leaving, also through an exception, each signal has the handler that it had."""
+    for number in ALL_SIGNALS:
+        signal.signal(number, handler)
+    with suppress(LookupError), shutdown_signals(asyncio.Event(), reload=lambda: None):
+        assert handler not in _handlers()
+        raise LookupError
+    assert _handlers() == [handler] * 3
+
+
+async def test_handlers_that_nobody_can_name_become_the_default() -> None:
+    """A handler that wasn't set from Python can't be put back; the default stands in for it."""
+    before = signal.signal
+    calls: list[object] = []
+
+    def unnamed(number: signal.Signals, handler: object) -> None:
+        calls.append(handler)
+
+    signal.signal = unnamed  # type: ignore[assignment]
+    try:
+        with shutdown_signals(asyncio.Event()):
+            pass
+    finally:
+        signal.signal = before
+    assert calls[-2:] == [signal.SIG_DFL] * 2
+
+
+# --- in a process of its own ---------------------------------------------------------------
+
+PROGRAM = """
+    import asyncio, sys, time
+    from llm_bot.shutdown_handler import shutdown_signals
+
+    async def main():
+        stop = asyncio.Event()
+        with shutdown_signals(stop, reload=lambda: print("reload", flush=True)):
+            print("ready", flush=True)
+            await stop.wait()
+            print("stopping", flush=True)
+            sys.stdout.write("unflushed")
+            {cleanup}
+
+    asyncio.run(main())
+    print("end", flush=True)
+"""
+
+
+class Program:
+    """A Python program that ends on signals, with `cleanup` as its last act."""
+
+    def __init__(self, cleanup: str) -> None:
+        code = textwrap.dedent(PROGRAM).format(cleanup=cleanup)
+        buffered = {key: os.environ[key] for key in os.environ if key != "PYTHONUNBUFFERED"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, bufsize=0, env=buffered
+        )
+        self.says("ready")
+
+    def says(self, line: str) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"{line}\n".encode()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code, and what else it said."""
+        output, _ = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, output.decode()
+
+
+@pytest.fixture
+def program() -> Iterator[Callable[[str], Program]]:
+    programs: list[Program] = []
+
+    def start(cleanup: str) -> Program:
+        programs.append(Program(cleanup))
+        return programs[-1]
+
+    yield start
+    for started in programs:
+        started.process.kill()
+        started.process.communicate()
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_one_signal_ends_a_process_in_order(
+    program: Callable[[str], Program], number: signal.Signals
+) -> None:
+    """After one signal the process finishes what it has to and ends with its own exit code."""
+    running = program("pass")
+    running.send(signal.SIGHUP)
+    running.says("reload")
+    running.send(number)
+    assert running.end() == (0, "stopping\nunflushedend\n")
+
+
+STUCK = [
+    pytest.param("await asyncio.Event().wait()", id="waits for ever"),
+    pytest.param("time.sleep(1000)", id="blocks the loop"),
+    pytest.param("while True: pass", id="turns for ever"),
+    pytest.param(
+        "\n".join(
+            [
+                "while True:",
+                "                try: await asyncio.sleep(1000)",
+                "                except BaseException: pass",
+            ]
+        ),
+        id="swallows cancellation",
+    ),
+]
+
+
+@pytest.mark.parametrize("cleanup", STUCK)
+@pytest.mark.parametrize("second", STOP_SIGNALS)
+def test_second_signal_ends_a_stuck_process_at_once(
+    program: Callable[[str], Program], cleanup: str, second: signal.Signals
+) -> None:
+    """A second signal ends the process with 130, stuck or not, and output isn't lost."""
+    running = program(cleanup)
+    running.send(signal.SIGTERM)
+    running.says("stopping")
+    time.sleep(2 * ONE_ORDER_SECONDS)  # a second order, not the first one again
+    running.send(second)
+    assert running.end() == (EXIT_FORCED, "unflushed")
+
+
+def test_second_signal_ends_a_process_whose_output_nobody_reads(
+    program: Callable[[str], Program],
+) -> None:
+    """A process that hangs in a write, as nobody reads, ends too."""
+    running = program('sys.stdout.write("x" * 10_000_000)')
+    running.send(signal.SIGTERM)
+    running.says("stopping")
+    time.sleep(2 * ONE_ORDER_SECONDS)  # a second order, not the first one again
+    running.send(signal.SIGINT)
+    assert running.process.wait(SECONDS) == EXIT_FORCED
