@@ -234,7 +234,10 @@ class _Asking:
             return None
         refusal = self.limiter.refusal([demand], self.circumstances.now)
         if refusal is None:
-            self._note(COOLDOWN, True, 0.0, self.armed.cooldown_seconds)
+            cooldown = demand.limits[0]
+            self.gates.append(
+                Gate(COOLDOWN, True, 0, 1, cooldown.window_seconds, trigger=self.armed.kind)
+            )
             return None
         self._note_refusal(refusal)
         return _No(Outcome.TRIGGER_COOLDOWN, is_final=False)
@@ -279,12 +282,24 @@ class _Asking:
         cooldown = self.armed.cooldown(user)
         if cooldown is not None:
             demands.append(cooldown)
+        usage = self.limiter.usage(demands, self.circumstances.now)
         result = self.limiter.admit(demands, self.circumstances.now)
+        for scope, limit, used in usage:
+            if isinstance(result, Refusal) and limit is result.limit and scope is result.scope:
+                break
+            self._note_limit(scope, limit, used)
         if isinstance(result, Permit):
-            self._note("limits", True, len(demands), len(demands))
             return result
         self._note_refusal(result)
         return _No(_outcome(result), is_final=result.scope is not Scope.TRIGGER)
+
+    def _note_limit(self, scope: Scope, limit: Limit, used: int) -> None:
+        if limit.name == COOLDOWN:
+            return  # it stands at the head of the trigger's gates already
+        owner = self.armed.kind if scope is Scope.TRIGGER else ""
+        self.gates.append(
+            Gate(limit.name, True, used, limit.count, limit.window_seconds, trigger=owner)
+        )
 
     def _note_refusal(self, refusal: Refusal) -> None:
         self.gates.append(

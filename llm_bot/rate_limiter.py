@@ -173,6 +173,16 @@ class RateLimiter:
                     return Refusal(demand.scope, limit, used, history.frees_in(limit, now))
         return None
 
+    def usage(self, demands: Sequence[Demand], now: float) -> list[tuple[Scope, Limit, int]]:
+        """How full each limit of `demands` is now, in their order."""
+        found = []
+        for demand in demands:
+            history = self._histories.get(demand.key)
+            for limit in demand.limits:
+                used = history.used(limit.window_seconds, now) if history else 0
+                found.append((demand.scope, limit, used))
+        return found
+
     def admit(self, demands: Sequence[Demand], now: float) -> Permit | Refusal:
         """A permit in all histories, or the first refusal and nothing touched."""
         refused = self.refusal(demands, now)
