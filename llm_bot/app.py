@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,20 +13,23 @@ from llm_bot import __version__
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.commands import iso_time
-from llm_bot.config import Config, NatsConfig, resolve_room
-from llm_bot.delivery import OutboundBuffer
+from llm_bot.config import Config, NatsConfig
+from llm_bot.config_loader import NEEDS_RESTART, differences
+from llm_bot.delivery import RETRY_SECONDS, OutboundBuffer
+from llm_bot.errors import BusError, BusUnavailableError, ConfigError
 from llm_bot.event_handler import OnDecision
 from llm_bot.health import HealthServer
-from llm_bot.llm_client import LLMClient
-from llm_bot.logging_config import FloodSampler
+from llm_bot.llm_client import ConfigurationError, LLMClient
+from llm_bot.logging_config import FloodSampler, configure_logging
 from llm_bot.metrics import CountedModel, Metrics
+from llm_bot.model_holder import ModelHolder
 from llm_bot.model_settings import client_config
 from llm_bot.models import Dialect
 from llm_bot.nats_client import NatsBus
 from llm_bot.ports import Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room import Room
-from llm_bot.room_service import RoomService, Surroundings
+from llm_bot.room_service import Surroundings
+from llm_bot.rooms import Rooms
 from llm_bot.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -34,12 +37,15 @@ log = logging.getLogger(__name__)
 ConnectedBus = NatsBus | MemoryEventBus
 """A bus that the process connects and closes itself."""
 
+Load = Callable[[], Config]
+"""Reads the configuration anew. Raises `ConfigError`."""
+
 
 class App:
     """One run of the daemon. `run` is its whole life; `stop` ends it.
 
     `on_decision` is told of every line as soon as it is decided about, `on_ready` once when the
-    rooms are heard.
+    rooms are heard. `load` reads the configuration anew when `request_reload` was called.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class App:
         chance: Callable[[], float] = random.random,
         on_decision: OnDecision | None = None,
         on_ready: Callable[[], None] | None = None,
+        load: Load | None = None,
     ) -> None:
         self.config = config
         self._stop = stop
@@ -64,10 +71,12 @@ class App:
         self._tally = Tally()
         self._limiter = RateLimiter()
         self._buffer = OutboundBuffer(config.nats.outbound_buffer_size)
-        self._services: dict[str, RoomService] = {}
+        self._rooms = Rooms()
+        self._load = load
+        self._reload = asyncio.Event()
         self._is_started = False
         self.metrics = Metrics(
-            rooms=lambda: [service.room for service in self._services.values()],
+            rooms=lambda: [service.room for service in self._rooms],
             tally=self._tally,
             bus=self._bus,
             limiter=self._limiter,
@@ -85,41 +94,83 @@ class App:
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._bus.close)
-            if not await self._connect():
+            if not await self._unless_stopped(self._bus.connect()):
                 return
-            client = await stack.enter_async_context(
-                LLMClient(
-                    client_config(self.config.llm_api),
-                    clock=self._clock,
-                    chance=self._chance,
-                    on_attempt=self.metrics.note_attempt,
-                )
-            )
+            model = ModelHolder(await self._open_client(self.config))
+            stack.push_async_callback(model.aclose)
             await self._serve_http(stack)
-            self._make_rooms(CountedModel(client, self.metrics))
             async with asyncio.TaskGroup() as tasks:
-                await self._listen(tasks)
-                log.info("app.ready", extra={"version": __version__, **self._places()})
-                self._is_started = True
-                if self._on_ready is not None:
-                    self._on_ready()
-                await self._stop.wait()
+                if await self._listen(self._surroundings(model), tasks):
+                    log.info("app.ready", extra={"version": __version__, **self._places()})
+                    self._is_started = True
+                    if self._on_ready is not None:
+                        self._on_ready()
+                    await self._serve(model)
                 await self._finish()
         log.info("app.stopped")
 
-    async def _connect(self) -> bool:
-        """Connect the bus; false if the order to stop came first."""
-        connecting = asyncio.ensure_future(self._bus.connect())
+    def request_reload(self) -> None:
+        """Read the configuration anew, soon. Requests while one is under way are one more."""
+        self._reload.set()
+
+    async def _serve(self, model: ModelHolder) -> None:
+        """Until the order to stop; reload on request."""
+        while await self._unless_stopped(self._reload.wait()):
+            self._reload.clear()
+            if self._load is not None:
+                await self._change(self._load, model)
+
+    async def _change(self, load: Load, model: ModelHolder) -> None:
+        """Swap the configuration as one step, or keep the running one and say why."""
+        try:
+            loaded = await asyncio.to_thread(load)
+            config = kept_until_restart(self.config, loaded)
+            client = await self._open_client(config)
+            try:
+                await self._rooms.change(config)
+            except BusError:
+                await client.aclose()
+                raise
+        except (ConfigError, ConfigurationError, BusError) as error:
+            self.metrics.note_reload(succeeded=False)
+            log.error("config.reload_failed", extra={"error": str(error)})  # noqa: TRY400
+            return
+        await model.replace(client)
+        changes = differences(self.config, loaded)
+        self.config = config
+        configure_logging(config.logging, config.log_level, secrets=config.secrets())
+        self.metrics.note_reload(succeeded=True)
+        for change in changes:
+            log.log(
+                logging.WARNING if change.needs_restart else logging.INFO,
+                "config.needs_restart" if change.needs_restart else "config.changed",
+                extra={"path": change.path, "old": change.old, "new": change.new},
+            )
+        log.info("config.reloaded", extra={"changes": len(changes)})
+
+    async def _open_client(self, config: Config) -> LLMClient:
+        """A client for the model that `config` names. Raises the client's `ConfigurationError`."""
+        client = LLMClient(
+            client_config(config.llm_api),
+            clock=self._clock,
+            chance=self._chance,
+            on_attempt=self.metrics.note_attempt,
+        )
+        return await client.__aenter__()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, object]) -> bool:
+        """Let `work` end; false if the order to stop came first."""
+        working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
-            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if connecting.done():
-                connecting.result()
-            return connecting.done()
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                working.result()
+            return working.done()
         finally:
-            for task in (connecting, stopping):
+            for task in (working, stopping):
                 task.cancel()
-            await asyncio.gather(connecting, stopping, return_exceptions=True)
+            await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         if self.config.health.enabled:
@@ -132,10 +183,10 @@ class App:
                 )
             )
 
-    def _make_rooms(self, model: CountedModel) -> None:
-        shared = Surroundings(
+    def _surroundings(self, model: ModelHolder) -> Surroundings:
+        return Surroundings(
             bus=self._bus,
-            agent=ChatAgent(model, self._clock),
+            agent=ChatAgent(CountedModel(model, self.metrics), self._clock),
             limiter=self._limiter,
             tally=self._tally,
             buffer=self._buffer,
@@ -145,36 +196,35 @@ class App:
             dialects=dialects(self.config.nats),
             source=self.config.instance,
             request_timeout=self.config.nats.request_timeout,
-            dry_run=self.config.dry_run,
             on_decision=self._on_decision,
         )
-        secrets = self.config.secrets()
-        for channel in self.config.channels:
-            if channel.enabled:
-                room = Room(resolve_room(self.config, channel), secrets=secrets)
-                self._services[channel.name] = RoomService(room, shared)
 
-    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
-        for service in self._services.values():
-            service.start(tasks)
-            await service.listen()
-        await self._bus.flush()
-        for service in self._services.values():
+    async def _listen(self, shared: Surroundings, tasks: asyncio.TaskGroup) -> bool:
+        """Hear all rooms; false if the order to stop came while the bus was away."""
+        await self._rooms.open(self.config, shared, tasks)
+        while True:
+            try:
+                await self._bus.flush()
+                break
+            except BusUnavailableError:
+                # Once connected it comes back by itself, and the subscriptions with it.
+                if not await self._unless_stopped(self._bus.wait_connected()):
+                    return False
+                await self._clock.sleep(RETRY_SECONDS)
+        for service in self._rooms:
             service.tell_refusals()
+        return True
 
     async def _finish(self) -> None:
         """Hear nothing more, and finish what was admitted within the grace period."""
         self._is_started = False
         log.info("app.stopping")
-        services = self._services.values()
-        for service in services:
-            await service.stop_hearing()
-        grace = self.config.shutdown_grace_seconds
-        await asyncio.gather(*(service.finish(grace) for service in services))
+        await self._rooms.stop_hearing()
+        await self._rooms.finish(self.config.shutdown_grace_seconds)
 
     def _places(self) -> dict[str, Any]:
         return {
-            "channels": [name for name, service in self._services.items() if service.is_heard],
+            "channels": [service.room.config.name for service in self._rooms if service.is_heard],
             "provider": self.config.llm_api.provider,
             "model": self.config.llm_api.model,
             "dry_run": self.config.dry_run,
@@ -185,12 +235,12 @@ class App:
         return (
             self._is_started
             and self._bus.is_connected
-            and all(service.is_heard for service in self._services.values())
+            and all(service.is_heard for service in self._rooms)
         )
 
     def status(self) -> dict[str, Any]:
         """What /health says."""
-        tallies = [service.room.tally for service in self._services.values()]
+        tallies = [service.room.tally for service in self._rooms]
         is_well = self.is_ready() and self.metrics.is_model_available
         last = self._tally.last_event_at
         provider = self.config.llm_api.provider
@@ -213,7 +263,7 @@ class App:
         }
 
     def _state(self, name: str) -> str:
-        service = self._services.get(name)
+        service = self._rooms.get(name)
         if service is None:
             return "disabled"
         if service.room.is_muted_by_server:
@@ -224,6 +274,11 @@ class App:
 def dialects(config: NatsConfig) -> tuple[Dialect, ...]:
     """The dialects to listen to."""
     return tuple(Dialect) if config.dialect == "auto" else (Dialect(config.dialect),)
+
+
+def kept_until_restart(running: Config, loaded: Config) -> Config:
+    """`loaded`, with the sections that only a restart can change as they run."""
+    return loaded.model_copy(update={name: getattr(running, name) for name in NEEDS_RESTART})
 
 
 def make_bus(config: Config, clock: Clock, chance: Callable[[], float]) -> ConnectedBus:

@@ -105,5 +105,5 @@ def robot_refusal(event: Event) -> str | None:
 def _field(event: Event, key: str) -> Any:
     try:
         return event[key]
-    except KeyError:
+    except (KeyError, UnicodeDecodeError):  # the latter for a body that isn't UTF-8
         return None

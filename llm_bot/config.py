@@ -240,6 +240,7 @@ class RoomConfig:
     include_context_in_prompt: bool
     max_context_messages: int
     logging_content: Literal["redacted", "full"]
+    dry_run: bool
 
 
 def resolve_room(config: Config, channel: ChannelConfig) -> RoomConfig:
@@ -262,6 +263,7 @@ def resolve_room(config: Config, channel: ChannelConfig) -> RoomConfig:
         include_context_in_prompt=config.llm_api.include_context_in_prompt,
         max_context_messages=config.llm_api.max_context_messages,
         logging_content=config.logging.content,
+        dry_run=config.dry_run,
     )
 
 

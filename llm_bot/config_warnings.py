@@ -18,17 +18,14 @@ INERT_KEYS: tuple[str, ...] = (
     "bus.type:memory",
     "insights.*",
     "health.dashboard",
+    "health.token",
+    "health.token_file",
     "llm_api.fallbacks",
     "llm_api.breaker",
     "llm_api.vision_model",
     "llm_api.model_cache_ttl_seconds",
-    "bot.max_unanswered_own_lines",
-    "response_processing.fallback_responses_enabled",
-    "channels.*.response_processing.fallback_responses_enabled",
     "response_processing.min_relevance",
     "channels.*.response_processing.min_relevance",
-    "triggers.contextual.enabled",
-    "channels.*.triggers.contextual.enabled",
 )
 """Keys that are read and checked, but that nothing acts on yet.
 

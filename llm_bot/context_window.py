@@ -38,17 +38,24 @@ class ContextWindow:
         return iter(self._lines)
 
     def add(self, line: WindowLine) -> None:
-        """A line that was said just now."""
+        """A line that was said just now: it comes last, whatever a clock that was set back says."""
         lines = self._lines
+        if lines and line.time < lines[-1].time:
+            line = msgspec.structs.replace(line, time=lines[-1].time)
         lines.append(line)
         oldest = line.time - self._max_age_seconds
         while lines[0].time < oldest:
             lines.popleft()
 
     def insert(self, line: WindowLine) -> None:
-        """An old line, in its place in time; where the window is full of younger ones, nowhere."""
+        """An old line, in its place in time; if it's too old or has no room there, nowhere."""
         lines = self._lines
-        at = len(lines)
+        if not lines or line.time >= lines[-1].time:
+            self.add(line)
+            return
+        if line.time < lines[-1].time - self._max_age_seconds:
+            return
+        at = len(lines) - 1
         while at and lines[at - 1].time > line.time:
             at -= 1
         if len(lines) < self._size:
@@ -95,3 +102,11 @@ class PrivateWindows:
         else:
             self._windows.move_to_end(key)
         return window
+
+    def resize(self, size: int, max_age_seconds: float) -> None:
+        """Other bounds from now on; the newest lines that fit stay."""
+        self._size, self._max_age_seconds = size, max_age_seconds
+        for key, old in self._windows.items():
+            window = self._windows[key] = ContextWindow(size, max_age_seconds)
+            for line in old:
+                window.add(line)

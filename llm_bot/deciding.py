@@ -7,8 +7,8 @@ the room's or the user's refuse, that ends it. Chance and time are arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -53,24 +53,24 @@ class ArmedTrigger:
         return Demand(Scope.TRIGGER, key, (Limit(COOLDOWN, 1, self.cooldown_seconds),))
 
     def limits(self, user: str) -> list[Demand]:
-        """What it asks of its own histories: the room's and the user's."""
+        """What it asks of its own histories: the room's, and the user's where there is one."""
         limit = self.rate_limit
         if limit is None:
             return []
+        key = ("trigger", self.room, self.trigger.key)
         in_room = _limits(
             ("max_per_channel_per_minute", limit.max_per_channel_per_minute, MINUTE),
             ("max_per_channel_per_hour", limit.max_per_channel_per_hour, HOUR),
             ("max_per_hour", limit.max_per_hour, HOUR),
         )
-        of_user = _limits(
-            ("max_per_user_per_minute", limit.max_per_user_per_minute, MINUTE),
-            ("max_per_user_per_hour", limit.max_per_user_per_hour, HOUR),
-        )
-        key = ("trigger", self.room, self.trigger.key)
-        return [
-            Demand(Scope.TRIGGER, key, in_room),
-            Demand(Scope.TRIGGER, (*key, user), of_user),
-        ]
+        demands = [Demand(Scope.TRIGGER, key, in_room)]
+        if user:
+            of_user = _limits(
+                ("max_per_user_per_minute", limit.max_per_user_per_minute, MINUTE),
+                ("max_per_user_per_hour", limit.max_per_user_per_hour, HOUR),
+            )
+            demands.append(Demand(Scope.TRIGGER, (*key, user), of_user))
+        return demands
 
 
 class Job(msgspec.Struct, eq=False):
@@ -100,15 +100,20 @@ class Replace:
     trigger: ArmedTrigger
     matched: str
     job: Job
+    gates: tuple[Gate, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Say nothing, and why. `trigger` is the first one that matched, empty if none did."""
+    """Say nothing, and why. `trigger` is the first one that matched, empty if none did.
+
+    `detail` is what it found in the line, or in a few words what the outcome alone doesn't say.
+    """
 
     outcome: Outcome
     trigger: str = ""
     gates: tuple[Gate, ...] = ()
+    detail: str = ""
 
 
 Decision = Admit | Replace | Silent
@@ -120,13 +125,14 @@ NO_MATCH = Silent(Outcome.NO_MATCH)
 class Circumstances:
     """What there is to know beside the line, for one that some trigger matched.
 
-    `now` is monotonic seconds. `media_frees_in` is what is left of the pause after another film
-    began, 0 if there is none. `waiting` is the job of an earlier line of the user that still waits,
-    `queue_room` how many more jobs the lane takes.
+    `now` is monotonic seconds. `is_loop` says that the user is taken for a bot. `media_frees_in` is
+    what is left of the pause after another film began, 0 if there is none. `waiting` is the job of
+    an earlier line of the user that still waits, `queue_room` how many more jobs the lane takes.
     """
 
     now: float
     is_silenced: bool
+    is_loop: bool
     media_frees_in: float
     media_cooldown: float
     waiting: Job | None
@@ -178,9 +184,9 @@ def decide(
     """What to do about a line that `first_match` found something in."""
     at, matched = first
     if circumstances.is_silenced:
-        return Silent(Outcome.SILENCED, triggers[at].kind)
-    if circumstances.waiting is not None:
-        return Replace(triggers[at], matched, circumstances.waiting)
+        return Silent(Outcome.SILENCED, triggers[at].kind, detail=matched)
+    if circumstances.is_loop:
+        return Silent(Outcome.LOOP, triggers[at].kind, detail=matched)
     gates: list[Gate] = []
     refused: Silent | None = None
     while True:
@@ -189,14 +195,62 @@ def decide(
         result = asking.ask(chance)
         if isinstance(result, Permit):
             return Admit(armed, matched, result, tuple(gates))
-        refused = refused or Silent(result.outcome, armed.kind)
+        if isinstance(result, Job):
+            return Replace(armed, matched, result, tuple(gates))
+        refused = refused or Silent(result.outcome, armed.kind, detail=matched)
         if result.is_final:
             break
         following = first_match(line, triggers[at + 1 :])
         if following is None:
             break
         at, matched = at + 1 + following[0], following[1]
-    return Silent(refused.outcome, refused.trigger, tuple(gates))
+    return replace(refused, gates=tuple(gates))
+
+
+def decide_tick(
+    tick: ChatLine,
+    armed: ArmedTrigger,
+    idle_gates: Sequence[Gate],
+    *,
+    may_speak_unasked: bool,
+    limits: RateLimitsConfig,
+    limiter: RateLimiter,
+    circumstances: Circumstances,
+    chance: Callable[[], float],
+) -> Admit | Silent:
+    """Whether the model is asked to take part, though nobody named the bot.
+
+    The permit of an `Admit` is given back at once, since the question holds up no mention: a yes
+    asks for another one (`admit_tick`).
+
+    `idle_gates` say whether there is anything to take part in; `may_speak_unasked` is false after
+    too many own lines that nobody answered.
+    """
+    if circumstances.is_silenced:
+        return Silent(Outcome.SILENCED, armed.kind)
+    gates = list(idle_gates)
+    if not all(gate.passed for gate in gates):
+        return Silent(Outcome.IDLE, armed.kind, tuple(gates))
+    if not may_speak_unasked:
+        return Silent(Outcome.LOOP, armed.kind, tuple(gates))
+    result = _Asking(tick, armed, limits, limiter, circumstances, gates).ask(chance)
+    if isinstance(result, Permit):
+        result.give_back()
+        return Admit(armed, "", result, tuple(gates))
+    assert isinstance(result, _No)  # noqa: S101 - a tick replaces nobody's line
+    return Silent(result.outcome, armed.kind, tuple(gates))
+
+
+def admit_tick(
+    armed: ArmedTrigger, *, limits: RateLimitsConfig, limiter: RateLimiter, now: float
+) -> Permit | Outcome:
+    """The permit for what the model wants to say unasked, or what refuses it by now."""
+    demands = [room_demand(armed.room, limits), *armed.limits("")]
+    cooldown = armed.cooldown("")
+    if cooldown is not None:
+        demands.append(cooldown)
+    result = limiter.admit(demands, now)
+    return result if isinstance(result, Permit) else _outcome(result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +270,11 @@ class _Asking:
     circumstances: Circumstances
     gates: list[Gate]
 
-    def ask(self, chance: Callable[[], float]) -> Permit | _No:
+    def ask(self, chance: Callable[[], float]) -> Permit | Job | _No:
+        waiting = self.circumstances.waiting
+        if waiting is not None:
+            # It takes over the waiting job's permit, which fills the trigger's cooldown, too.
+            return self._probability(chance) or self._media() or waiting
         return (
             self._cooldown()
             or self._probability(chance)
@@ -276,8 +334,10 @@ class _Asking:
 
     def _limits(self) -> Permit | _No:
         user = self.line.user.lower()
-        demands = [user_demand(user, self.limits), *self.armed.limits(user)]
-        if self.line.kind is LineKind.CHAT:
+        demands = self.armed.limits(user)
+        if user:
+            demands.insert(0, user_demand(user, self.limits))
+        if self.line.kind is not LineKind.PM:
             demands.insert(0, room_demand(self.armed.room, self.limits))
         cooldown = self.armed.cooldown(user)
         if cooldown is not None:
@@ -319,7 +379,8 @@ def _outcome(refusal: Refusal) -> Outcome:
     if refusal.scope is Scope.USER:
         return Outcome.USER_LIMIT
     if refusal.scope is Scope.TRIGGER:
-        return Outcome.TRIGGER_LIMIT
+        is_cooldown = refusal.limit.name == COOLDOWN
+        return Outcome.TRIGGER_COOLDOWN if is_cooldown else Outcome.TRIGGER_LIMIT
     if refusal.limit.name == GLOBAL_COOLDOWN:
         return Outcome.CHANNEL_COOLDOWN
     return Outcome.CHANNEL_LIMIT

@@ -26,7 +26,8 @@ from llm_bot.errors import (
     UnacceptedReplyError,
     UnsupportedByBusError,
 )
-from llm_bot.models import ChatLine, LineKind
+from llm_bot.guard import is_publishable_name
+from llm_bot.models import ChatLine, LineKind, Origin
 from llm_bot.ports import Clock, EventBus
 from llm_bot.room import Room
 
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 MAX_PAUSE_SECONDS = 60.0
 """However long a pause CyTube asks for."""
+
+RETRY_SECONDS = 0.05
+"""Between two tries at a bus that says it is there and isn't, or the other way round."""
 
 COMMANDS_OFF = "Not connected or sender not available"
 """What the connector answers when commands are switched off in its configuration."""
@@ -69,7 +73,9 @@ class OutboundBuffer:
             return False
         self.depth += 1
         try:
-            await asyncio.wait_for(bus.wait_connected(), seconds)
+            # Not `wait_for`: Python 3.11's loses a cancellation that comes with the connection.
+            async with asyncio.timeout(seconds):
+                await bus.wait_connected()
         finally:
             self.depth -= 1
         return True
@@ -107,6 +113,8 @@ class RoomDelivery:
         self, text: str, line: ChatLine, record: DecisionRecord, deadline: float
     ) -> SendResult:
         """Say `text` in answer to `line`, once, before `deadline` (monotonic) or not at all."""
+        if line.kind is LineKind.PM and not is_publishable_name(line.user):
+            return SendResult(SendState.FAILED, "no account of the chat server can have that name")
         try:
             async with asyncio.timeout(self._left(deadline)):
                 await self._turn.acquire()
@@ -134,16 +142,30 @@ class RoomDelivery:
             except BusUnavailableError:
                 # Nothing was sent: wait for the bus again, as long as the deadline holds.
                 self._room.confirmations.forget(sent)
+                await self._clock.sleep(RETRY_SECONDS)
                 continue
             except BusError as exc:
                 result = SendResult(SendState.FAILED, str(exc))
-            now = self._clock.monotonic()
-            self._next_at = max(self._next_at, now + self._room.config.replies.min_interval_seconds)
-            if result.state is SendState.FAILED:
+            except BaseException:
+                # Left behind, it would take the echo of a later line for its own.
                 self._room.confirmations.forget(sent)
-            else:
-                self._await_echo(sent)
-            return result
+                raise
+            return self._judge(sent, result)
+
+    def _judge(self, sent: Sent, result: SendResult) -> SendResult:
+        """The end of a send: `result` is what the answer says, evidence from the room outweighs."""
+        now = self._clock.monotonic()
+        self._next_at = max(self._next_at, now + self._room.config.replies.min_interval_seconds)
+        if result.state is SendState.FAILED:
+            self._room.confirmations.forget(sent)
+            was_seen = sent.is_settled and sent.record.outcome is Outcome.REPLIED
+            return SendResult(SendState.SENT) if was_seen else result
+        if result.state is SendState.UNKNOWN and sent.record.outcome is None:
+            sent.record.detail = result.detail
+            if sent.record.reply is not None:
+                sent.record.reply.delivery = Delivery.UNKNOWN.value
+        self._await_echo(sent)
+        return result
 
     async def _wait_until_possible(self, deadline: float) -> SendResult | None:
         """Wait for the pause of the room and for the bus; what speaks against sending, or None."""
@@ -164,12 +186,19 @@ class RoomDelivery:
                     return SendResult(SendState.TOO_LATE, "the bus was away until the deadline")
                 except BusUnavailableError as exc:
                     return SendResult(SendState.FAILED, str(exc))
+                if not self._bus.is_connected:
+                    await self._clock.sleep(RETRY_SECONDS)
 
     async def _publish(self, text: str, to: str, line: ChatLine) -> SendResult:
         now = self._clock.time()
         sent_with = headers(line.correlation_id, source=self._source, now=now)
         request = robot_request(
-            text, to, line.origin, source=self._source, request_id=line.correlation_id, now=now
+            text,
+            to,
+            self._address(line.origin),
+            source=self._source,
+            request_id=line.correlation_id,
+            now=now,
         )
         if request is not None:
             try:
@@ -179,6 +208,14 @@ class RoomDelivery:
         command = plain_command(text, to, line.origin, self._room.config.name)
         await self._bus.publish(command.subject, command.body, sent_with)
         return SendResult(SendState.SENT)
+
+    def _address(self, origin: Origin) -> Origin:
+        """How the connector spells its channel and domain: from the line's envelope, or, where it
+        came without one, from the last envelope that the room was heard in."""
+        known = self._room.origin
+        if origin.domain or known is None or known.dialect is not origin.dialect:
+            return origin
+        return known
 
     async def _request(self, request: Command, sent_with: dict[str, str]) -> SendResult:
         try:

@@ -39,7 +39,7 @@ from llm_bot.models import (
 from llm_bot.ports import Clock, Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replays import Freshness
-from llm_bot.room import Room
+from llm_bot.room import SERVER_NAME, Room
 from llm_bot.tally import Tally
 from llm_bot.wire import Drop, Heard, understand
 
@@ -101,7 +101,9 @@ class EventHandler:
         )
         if type(heard) is Heard:
             room.tally.events[heard.event_type] += 1
-            if heard.origin.channel or room.origin is None:
+            # A bare payload doesn't unlearn how the same connector's envelopes spell the room.
+            known = room.origin
+            if heard.origin.channel or known is None or known.dialect is not dialect:
                 room.origin = heard.origin
             if type(heard.event) is ChatLine:
                 self._hear_line(heard.event)
@@ -136,8 +138,9 @@ class EventHandler:
         if user in room.own_keys:
             self._hear_own(line)
             return
-        if self._is_ignored(line, user):
-            self._record(line, Silent(Outcome.IGNORED_USER))
+        ignored = self._why_ignored(line, user)
+        if ignored is not None:
+            self._record(line, Silent(Outcome.IGNORED_USER, detail=ignored))
             return
         freshness = room.replays.judge(line)
         if freshness is not Freshness.FRESH:
@@ -149,19 +152,25 @@ class EventHandler:
         room.window_of(line).add(
             WindowLine(line.user, line.text, line.time, False, line.correlation_id)
         )
+        if line.kind is LineKind.CHAT:
+            room.note_other_line()
         if line.text.startswith(room.ignored_prefixes):
             self._record(line, Silent(Outcome.IGNORED_PREFIX))
             return
         self._decide(line)
 
-    def _is_ignored(self, line: ChatLine, user: str) -> bool:
+    def _why_ignored(self, line: ChatLine, user: str) -> str | None:
+        """Why the bot has nothing to do with `user` (in lower case), None if it has."""
         room = self._room
-        return (
-            line.is_shadowed
-            or user in room.ignored_users
-            or (line.kind is LineKind.PM and bool(line.to) and line.to.lower() not in room.own_keys)
-            or room.roster.is_muted(user)
-        )
+        if user in room.ignored_users:
+            return "a notice of the server" if user == SERVER_NAME else "listed in ignored_users"
+        if line.is_shadowed:
+            return "shadow-muted"
+        if room.roster.is_muted(user):
+            return "muted"
+        if line.kind is LineKind.PM and line.to and line.to.lower() not in room.own_keys:
+            return "a private message to somebody else"
+        return None
 
     def _hear_own(self, line: ChatLine) -> None:
         """The bot's own line: context, and evidence that it arrived."""
@@ -171,6 +180,7 @@ class EventHandler:
         if freshness is Freshness.FRESH:
             if line.text:
                 room.window_of(line).add(remembered)
+            room.note_own_line(line, line.arrived)
             sent = room.confirmations.confirm(line.to, line.text)
             if sent is not None:
                 room.is_muted_by_server = False
@@ -187,21 +197,22 @@ class EventHandler:
             room.window_of(line).insert(
                 WindowLine(line.user, line.text, line.time, False, line.correlation_id)
             )
-        if freshness is Freshness.STALE:
-            self._record(line, Silent(Outcome.STALE))
-            return
         if room.replays.is_skewed:
-            self._warn_of_skew()
-        self._record(line, Silent(Outcome.REPLAYED))
+            self._warn_of_skew(line)
+        is_stale = freshness is Freshness.STALE
+        self._record(line, Silent(Outcome.STALE if is_stale else Outcome.REPLAYED))
 
-    def _warn_of_skew(self) -> None:
+    def _warn_of_skew(self, line: ChatLine) -> None:
+        """Say so once: whoever reads it sees which of the three clocks is wrong."""
         room = self._room
         room.replays.is_skewed = False
+        sent_at = line.said_at if line.forwarded_at is None else line.forwarded_at
         log.warning(
             "clock.skewed",
             extra={
                 "channel": room.config.name,
                 "skew_seconds": round(room.replays.skew_seconds, 3),
+                "late_seconds": None if sent_at is None else round(line.heard_at - sent_at, 3),
             },
         )
 
@@ -220,6 +231,7 @@ class EventHandler:
         circumstances = Circumstances(
             now=line.arrived,
             is_silenced=room.config.silenced,
+            is_loop=room.loops(line).is_loop(line.user.lower(), line.arrived),
             media_frees_in=room.media_frees_in(line.arrived),
             media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
             waiting=lane.waiting(line.user.lower()),
@@ -250,6 +262,7 @@ class EventHandler:
 
     def _admit(self, line: ChatLine, decision: Admit) -> None:
         record = self._record(line, decision)
+        self._room.loops(line).note_answered(line.user.lower(), line.arrived)
         job = Job(line, decision.trigger, decision.permit, record, self._deadline(line))
         self._room.lane(line.kind).put(job)
 
@@ -277,12 +290,11 @@ class EventHandler:
         if isinstance(decision, Silent):
             record.trigger = decision.trigger
             record.gates = decision.gates
-            room.conclude(record, decision.outcome)
+            room.conclude(record, decision.outcome, decision.detail)
         else:
             record.trigger = decision.trigger.kind
             record.detail = decision.matched
-            if isinstance(decision, Admit):
-                record.gates = decision.gates
+            record.gates = decision.gates
         room.decisions.add(record)
         if self._on_decision is not None:
             self._on_decision(room, record, line)

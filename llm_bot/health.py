@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,10 +12,14 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from llm_bot.config import HealthConfig
 
 log = logging.getLogger(__name__)
+
+SOBER_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Status = Callable[[], dict[str, Any]]
 """What /health says, made anew for each request."""
@@ -84,16 +88,31 @@ class HealthServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # In a thread, so that a large scrape holds nobody up; the numbers are plain integers.
-        body = await asyncio.to_thread(encode, self._registry)
+        # Read here, where nothing changes meanwhile; made text of in a thread, so that a large
+        # scrape holds nobody up.
+        numbers = _Collected(tuple(self._registry.collect()))
+        body = await asyncio.to_thread(encode, numbers)
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+class _Collected(Collector):
+    """What a registry said at one moment."""
+
+    def __init__(self, metrics: tuple[Metric, ...]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
 
 
 @web.middleware
 async def _sober_headers(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    response = await handler(request)
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    try:
+        response = await handler(request)
+    except web.HTTPException as refusal:
+        refusal.headers.update(SOBER_HEADERS)
+        raise
+    response.headers.update(SOBER_HEADERS)
     return response

@@ -68,6 +68,14 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self._reloads = Counter(
+            f"{PREFIX}config_reloads",
+            "Reloads of the configuration, by how they ended.",
+            ["result"],
+            registry=self.registry,
+        )
+        for result in ("ok", "failed"):
+            self._reloads.labels(result)
         self._available = Gauge(
             f"{PREFIX}llm_api_available",
             "Whether the last request to a model got an answer (1 before the first).",
@@ -89,6 +97,10 @@ class Metrics:
         self.is_model_available = status is AttemptStatus.SUCCESS
         self.model_state[attempt.provider] = "up" if self.is_model_available else "down"
         self._available.set(self.is_model_available)
+
+    def note_reload(self, *, succeeded: bool) -> None:
+        """The configuration was read anew, for better or worse."""
+        self._reloads.labels("ok" if succeeded else "failed").inc()
 
     def note_response(self, response: LLMResponse) -> None:
         """A model answered."""

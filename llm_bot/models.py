@@ -20,10 +20,11 @@ class Dialect(StrEnum):
 
 
 class LineKind(StrEnum):
-    """Where a line was said."""
+    """Where a line was said; a tick stands for a line that nobody said, and goes to the room."""
 
     CHAT = "chat"
     PM = "pm"
+    TICK = "tick"
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
@@ -61,8 +62,9 @@ class ChatLine(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def time(self) -> float:
-        """When it was said, as well as that is known."""
-        return self.heard_at if self.said_at is None else self.said_at
+        """When it was said, as well as that is known: never after it was heard."""
+        said_at = self.said_at
+        return self.heard_at if said_at is None or said_at > self.heard_at else said_at
 
 
 class Media(msgspec.Struct, frozen=True, gc=False):

@@ -31,7 +31,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     def __getitem__(self, key: str) -> Any:
         try:
             body = msgspec.json.decode(self.data)
-        except (msgspec.DecodeError, RecursionError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise KeyError(key) from exc
         if not isinstance(body, dict):
             raise KeyError(key)

@@ -20,12 +20,28 @@ from llm_bot.text_cleaning import collapse_white_space, strip_invisible
 
 NOTHING_PLAYS = "nothing"
 
+TICK_TEMPLATE = (
+    "{context_window}\n"
+    "\n"
+    "On the screen: {media_title}\n"
+    "\n"
+    "Nobody asked you. Add one short chat line that fits what is being said or shown."
+)
+"""What is asked instead of the operator's template when there is no line to answer."""
+
+QUESTION_TEMPLATE = "{context_window}\n\nOn the screen: {media_title}\n\n"
+"""What comes before the operator's question whether to take part."""
+NOBODY_KNOWN = "somebody"
+
 _UNSAFE_IN_NAMES = re.compile(r"[:<>=\[\]\s]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What one request says. `tag` must be new and unguessable for each request."""
+    """What one request says. `tag` must be new and unguessable for each request.
+
+    `asked` is the operator's question whether to take part, for `question`.
+    """
 
     config: RoomConfig
     bot_name: str
@@ -33,6 +49,7 @@ class Prompt:
     conversation: tuple[WindowLine, ...]
     media_title: str
     tag: str
+    asked: str = ""
 
     def messages(self) -> tuple[Message, Message]:
         """The system message and the user message."""
@@ -41,16 +58,25 @@ class Prompt:
             Message("user", self._user_message()),
         )
 
+    def question(self) -> tuple[Message, Message]:
+        """The same, but asking only whether to take part."""
+        system, _ = self.messages()
+        return (system, Message("user", fill(QUESTION_TEMPLATE, self._fields()) + self.asked))
+
     def _user_message(self) -> str:
+        is_tick = self.line.kind is LineKind.TICK
+        template = TICK_TEMPLATE if is_tick else self.config.user_prompt_template
+        return fill(template, self._fields())
+
+    def _fields(self) -> dict[str, str]:
         asker = flat_name(self.line.user)
-        fields = {
+        return {
             "context_window": self._context(),
             "trigger_message": one_line(self.line.text),
             "username": asker,
             "channel": self.config.name,
             "media_title": one_line(self.media_title) or NOTHING_PLAYS,
         }
-        return fill(self.config.user_prompt_template, fields)
 
     def _context(self) -> str:
         config = self.config
@@ -88,15 +114,17 @@ def conversation_lines(
     include_usernames: bool,
     include_timestamps: bool,
 ) -> list[str]:
-    """Each line as the model reads it: one line of text, whoever tried to make it two."""
+    """Each line as the model reads it: one line of text, whoever tried to make it two.
+
+    Without user names somebody speaks, so that no text can pass for a line of the bot's.
+    """
     written = []
     for line in conversation:
-        name = flat_name(own_name if line.is_own else line.user)
-        text = one_line(line.text)
         if line.is_own:
-            text = f"{name} (you): {text}"
-        elif include_usernames:
-            text = f"{name}: {text}"
+            speaker = f"{flat_name(own_name)} (you)"
+        else:
+            speaker = flat_name(line.user) if include_usernames else NOBODY_KNOWN
+        text = f"{speaker}: {one_line(line.text)}"
         if include_timestamps:
             text = f"[{datetime.fromtimestamp(line.time, UTC):%H:%M:%S}] {text}"
         written.append(text)
@@ -105,7 +133,8 @@ def conversation_lines(
 
 def flat_name(name: str) -> str:
     """A name that can't begin another line, close the fence, or pass for a name with a colon."""
-    return _UNSAFE_IN_NAMES.sub("_", strip_invisible(name)).strip("_") or "somebody"
+    words = _UNSAFE_IN_NAMES.sub(" ", strip_invisible(name)).strip(" ")
+    return words.replace(" ", "_") or NOBODY_KNOWN
 
 
 def one_line(text: str) -> str:

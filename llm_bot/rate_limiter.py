@@ -179,7 +179,7 @@ class RateLimiter:
         for demand in demands:
             history = self._histories.get(demand.key)
             for limit in demand.limits:
-                used = history.used(limit.window_seconds, now) if history else 0
+                used = history.used(limit.window_seconds, now) if history is not None else 0
                 found.append((demand.scope, limit, used))
         return found
 
@@ -207,7 +207,7 @@ class RateLimiter:
         """How many more replies the limits of `demand` would allow now."""
         history = self._histories.get(demand.key)
         counts = (
-            limit.count - (history.used(limit.window_seconds, now) if history else 0)
+            limit.count - (history.used(limit.window_seconds, now) if history is not None else 0)
             for limit in demand.limits
         )
         return max(0, min(counts, default=0))

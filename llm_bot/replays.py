@@ -41,25 +41,29 @@ class ReplayDetector:
     `skew_seconds` is the usual time from CyTube's stamp to the connector's, which is the difference
     of the two clocks; `is_skewed` turns true when twenty lines in a row were judged old, none of
     them seen before, all late by the same time: no replay looks like that. The difference is then
-    learned, so that the bot isn't mute until somebody sets a clock.
+    learned, so that the bot isn't mute until somebody sets a clock. It turns true as well when
+    twenty lines in a row came too late for this machine's clock; that isn't learned, since they may
+    be late indeed.
     """
 
     __slots__ = (
         "_judged",
-        "_max_age_seconds",
         "_offsets",
         "_run",
         "_seen",
+        "_stale_run",
         "is_skewed",
+        "max_age_seconds",
         "skew_seconds",
     )
 
     def __init__(self, max_age_seconds: float) -> None:
-        self._max_age_seconds = max_age_seconds
+        self.max_age_seconds = max_age_seconds
         self._offsets: deque[float] = deque(maxlen=OFFSETS_KEPT)
         self._judged = 0
         self._run: deque[float] = deque(maxlen=SKEW_RUN)
         self._seen: dict[tuple[str, str, float, str], None] = {}
+        self._stale_run = 0
         self.skew_seconds = 0.0
         self.is_skewed = False
 
@@ -75,8 +79,12 @@ class ReplayDetector:
                 return Freshness.REPLAYED
             self._note_fresh(offset)
         sent_at = said_at if forwarded_at is None else forwarded_at
-        if sent_at is not None and line.heard_at - sent_at > self._max_age_seconds:
+        if sent_at is not None and line.heard_at - sent_at > self.max_age_seconds:
+            self._stale_run += 1
+            if self._stale_run == SKEW_RUN:
+                self.is_skewed = True
             return Freshness.STALE
+        self._stale_run = 0
         return Freshness.FRESH
 
     def _is_seen(self, line: ChatLine, said_at: float) -> bool:
@@ -99,7 +107,7 @@ class ReplayDetector:
 
     def _note_old(self, offset: float) -> None:
         run = self._run
-        if run and abs(offset - run[-1]) > REPLAY_SECONDS:
+        if run and abs(offset - run[0]) > REPLAY_SECONDS:
             run.clear()
         run.append(offset)
         if len(run) == SKEW_RUN:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from llm_bot.config import (
     ContextualTriggerConfig,
@@ -12,17 +13,24 @@ from llm_bot.config import (
     TriggerConfig,
 )
 from llm_bot.confirmations import Confirmations
-from llm_bot.context_window import ContextWindow, PrivateWindows, WindowLine
+from llm_bot.context_window import (
+    PM_WINDOWS_KEPT,
+    ContextWindow,
+    PrivateWindows,
+    WindowLine,
+)
 from llm_bot.deciding import ArmedTrigger
 from llm_bot.decisions import DecisionLog, DecisionRecord, Outcome
 from llm_bot.guard import Guard
 from llm_bot.lane import Lane
+from llm_bot.loops import LoopDetector
 from llm_bot.models import ChatLine, LineKind, Media, Origin
 from llm_bot.replays import ReplayDetector
 from llm_bot.response_processor import ResponseProcessor
 from llm_bot.roster import Roster
 from llm_bot.tally import RoomTally
 from llm_bot.triggers.base import Trigger
+from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
 from llm_bot.triggers.keyword import KeywordTrigger
 from llm_bot.triggers.mention import MentionTrigger
 from llm_bot.triggers.pm import PmTrigger
@@ -49,9 +57,15 @@ class Room:
         )
         self.roster = Roster()
         self.replays = ReplayDetector(config.bot.max_event_age_seconds)
+        self.public_loops = LoopDetector()
+        self.private_loops: OrderedDict[str, LoopDetector] = OrderedDict()
+        # Public lines of others since the bot's own last one, and since the last tick.
+        self.lines_since_own = 0
+        self.lines_since_tick = 0
         self.decisions = DecisionLog()
         self.tally = RoomTally()
         self.confirmations = Confirmations()
+        self.on_concluded: Callable[[DecisionRecord], None] | None = None
         self.public_lane = Lane(config.replies.queue_size)
         self.private_lane = Lane(config.replies.queue_size)
         self.own_lines: deque[str] = deque(
@@ -61,6 +75,7 @@ class Room:
         self.media_changed_at: float | None = None
         self.origin: Origin | None = None
         self.is_muted_by_server = False
+        self.canned_line_at: float | None = None
         self.ignored_users = frozenset(
             {SERVER_NAME, *(name.lower() for name in config.bot.ignored_users)}
         )
@@ -73,6 +88,25 @@ class Room:
         )
         self._name_the_bot()
 
+    def adopt(self, fresh: Room) -> None:
+        """Take the configuration of `fresh`, made for the same room, and keep what happened here:
+        window, limits, queues, records. Nothing in it can fail half-way."""
+        self.config = fresh.config
+        for line in self.window:
+            fresh.window.add(line)
+        self.window = fresh.window
+        settings = fresh.config.context_window
+        self.private_windows.resize(settings.size, settings.max_age_seconds)
+        self.replays.max_age_seconds = fresh.config.bot.max_event_age_seconds
+        self.public_lane.size = self.private_lane.size = fresh.config.replies.queue_size
+        fresh.own_lines.extend(self.own_lines)
+        self.own_lines = fresh.own_lines
+        self.ignored_users = fresh.ignored_users
+        self.ignored_prefixes = fresh.ignored_prefixes
+        self.processor = fresh.processor
+        self.guard = fresh.guard
+        self._name_the_bot()
+
     def _name_the_bot(self) -> None:
         bot = self.config.bot
         self.own_names = tuple(filter(None, dict.fromkeys((bot.username, self.login_name))))
@@ -81,6 +115,7 @@ class Room:
         armed = arm_triggers(self.config.triggers, room=self.key, names=self.called_names)
         self.public_triggers = tuple(one for one in armed if one.kind != "pm")
         self.private_triggers = tuple(one for one in armed if one.kind == "pm")
+        self.contextual = arm_contextual(self.config.triggers, room=self.key)
 
     def learn_login(self, name: str) -> bool:
         """The account that the connector uses here; true if it is another than was known."""
@@ -98,10 +133,45 @@ class Room:
 
     def window_of(self, line: ChatLine) -> ContextWindow:
         """Where `line` belongs: private conversations never appear in the room's."""
-        if line.kind is LineKind.CHAT:
+        if line.kind is not LineKind.PM:
             return self.window
         is_own = line.user.lower() in self.own_keys
         return self.private_windows.of(line.to if is_own else line.user)
+
+    def loops(self, line: ChatLine) -> LoopDetector:
+        """Who watches over the conversation that `line` is part of."""
+        if line.kind is not LineKind.PM:
+            return self.public_loops
+        other = (line.to if line.user.lower() in self.own_keys else line.user).lower()
+        detector = self.private_loops.get(other)
+        if detector is None:
+            detector = self.private_loops[other] = LoopDetector()
+            if len(self.private_loops) > PM_WINDOWS_KEPT:
+                self.private_loops.popitem(last=False)
+        return detector
+
+    def note_own_line(self, line: ChatLine, now: float) -> None:
+        """The bot's own line was seen in the room, or in a private conversation."""
+        self.loops(line).note_own(now)
+        if line.kind is LineKind.CHAT:
+            self.lines_since_own = 0
+
+    def note_other_line(self) -> None:
+        """Somebody else said something in the room."""
+        self.public_loops.note_other()
+        self.lines_since_own += 1
+        self.lines_since_tick += 1
+
+    def survey(self) -> Surveyed:
+        """What a tick sees; the lines of this interval are counted anew afterwards."""
+        others = None
+        if self.roster.is_known:
+            here = (person.name.lower() for person in self.roster)
+            others = sum(name not in self.own_keys for name in here)
+        waiting = len(self.public_lane) + len(self.private_lane)
+        seen = Surveyed(self.lines_since_tick, self.lines_since_own, others, waiting)
+        self.lines_since_tick = 0
+        return seen
 
     def conversation(self, line: ChatLine, now: float) -> tuple[WindowLine, ...]:
         """What the model gets to see of the conversation that `line` is part of, without it.
@@ -110,7 +180,8 @@ class Room:
         """
         most = self.config.max_context_messages
         lines = self.window_of(line).latest(most + 1, now)
-        others = [one for one in lines if one.correlation_id != line.correlation_id]
+        asked = (line.correlation_id, line.user, line.text)
+        others = [one for one in lines if (one.correlation_id, one.user, one.text) != asked]
         return tuple(others[-most:]) if most else ()
 
     def change_media(self, media: Media, now: float) -> None:
@@ -140,6 +211,19 @@ class Room:
         if detail:
             record.detail = detail
         self.tally.decisions[outcome.value] += 1
+        if self.on_concluded is not None:
+            self.on_concluded(record)
+
+
+def arm_contextual(
+    configs: tuple[TriggerConfig, ...], *, room: str
+) -> tuple[ContextualTrigger, ArmedTrigger] | None:
+    """The trigger that is asked by a timer and not about lines, if it is enabled."""
+    for config in configs:
+        if config.enabled and isinstance(config, ContextualTriggerConfig):
+            trigger = ContextualTrigger(config)
+            return trigger, ArmedTrigger.arm(trigger, config, room)
+    return None
 
 
 def arm_triggers(

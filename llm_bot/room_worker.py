@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
 from llm_bot.deciding import Job
 from llm_bot.decisions import Delivery, Outcome, ReplyRecord
 from llm_bot.delivery import RoomDelivery, SendState
+from llm_bot.guard import Guarded
 from llm_bot.lane import Lane
-from llm_bot.models import LineKind
+from llm_bot.models import ChatLine, LineKind
 from llm_bot.ports import Clock
 from llm_bot.room import Room
 
 log = logging.getLogger(__name__)
+
+CANNED_LINE_SECONDS = 60.0
+"""At most one canned line a room in this time."""
 
 
 class LaneWorker:
@@ -28,14 +33,14 @@ class LaneWorker:
         agent: ChatAgent,
         delivery: RoomDelivery,
         clock: Clock,
-        dry_run: bool,
+        chance: Callable[[], float],
     ) -> None:
         self._room = room
         self._lane = lane
         self._agent = agent
         self._delivery = delivery
         self._clock = clock
-        self._dry_run = dry_run
+        self._chance = chance
         self._wake = asyncio.Event()
         self._is_finishing = False
         lane.on_put = self._wake.set
@@ -71,22 +76,32 @@ class LaneWorker:
         reply.queued_seconds = self._clock.monotonic() - job.line.arrived
         try:
             await self._answer(job, reply)
-        except asyncio.CancelledError:
-            self._room.conclude(job.record, Outcome.SHUTDOWN)
-            raise
-        except Exception as exc:
-            # A bug in one reply must not silence the room; it is counted and told in full.
-            log.exception("reply.error", extra=self._ids(job))
-            self._room.conclude(job.record, Outcome.ERROR, type(exc).__name__)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._room.conclude(job.record, Outcome.SHUTDOWN)
+                raise
+            # Something that the reply waited for was cancelled. Raised on, it would end the lane,
+            # and a task group takes that for an orderly end.
+            self._fail(job, exc)
+        except Exception as exc:  # noqa: BLE001 - a bug in one reply must not silence the room
+            self._fail(job, exc)
         finally:
             job.permit.give_back()
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        """A bug: counted, and told in full."""
+        log.error("reply.error", exc_info=error, extra=self._ids(job))
+        self._room.conclude(job.record, Outcome.ERROR, type(error).__name__)
 
     async def _answer(self, job: Job, reply: ReplyRecord) -> None:
         result = await self._agent.reply(self._room, job, reply)
         if isinstance(result, NoReply):
             self._conclude(job, reply, result.outcome, result.detail)
+            if result.outcome is Outcome.LLM_FAILED:
+                await self._say_canned_line(job)
             return
-        if self._dry_run:
+        if self._room.config.dry_run:
             job.permit.send(self._clock.monotonic())
             reply.delivery = Delivery.NOT_SENT.value
             self._room.own_lines.append(result.text)
@@ -109,13 +124,40 @@ class LaneWorker:
         job.permit.send(now)
         reply.total_seconds = now - line.arrived
         room.own_lines.append(said.text)
-        room.tally.sent[line.kind.value] += 1
+        room.tally.sent[_target(line)] += 1
         room.tally.response_characters.observe(len(said.text))
         room.tally.reply_seconds.observe(reply.total_seconds)
-        if result.state is SendState.UNKNOWN:
-            reply.delivery = reply.delivery or Delivery.UNKNOWN.value
-            room.conclude(job.record, Outcome.REPLIED, result.detail)
-        log.info("reply.sent", extra={**self._ids(job), **reply_fields(reply)})
+        log.info(
+            "reply.sent",
+            extra={**self._ids(job), **reply_fields(reply), **self._texts(job, said.text)},
+        )
+
+    async def _say_canned_line(self, job: Job) -> None:
+        """Every provider has failed: say so in the operator's words, once a room and minute.
+
+        The record stays as it is. The line counts for the room like any reply.
+        """
+        room, now = self._room, self._clock.monotonic()
+        settings = room.config.response_processing
+        if not settings.fallback_responses_enabled or not settings.fallback_responses:
+            return
+        last = room.canned_line_at
+        if last is not None and now - last < CANNED_LINE_SECONDS:
+            return
+        lines = settings.fallback_responses
+        guarded = room.guard.check(lines[int(self._chance() * len(lines)) % len(lines)])
+        if not isinstance(guarded, Guarded):
+            return
+        room.canned_line_at = now
+        if self._room.config.dry_run:
+            job.permit.send(now)
+            return
+        result = await self._delivery.send(guarded.text, job.line, job.record, job.deadline)
+        if result.state in (SendState.SENT, SendState.UNKNOWN):
+            job.permit.send(self._clock.monotonic())
+            room.own_lines.append(guarded.text)
+            room.tally.sent[_target(job.line)] += 1
+            log.info("reply.canned", extra=self._ids(job))
 
     def _conclude(self, job: Job, reply: ReplyRecord, outcome: Outcome, detail: str = "") -> None:
         reply.total_seconds = self._clock.monotonic() - job.line.arrived
@@ -130,10 +172,21 @@ class LaneWorker:
             },
         )
 
+    def _texts(self, job: Job, said: str) -> dict[str, str]:
+        """What was said, where the operator wants it in the log."""
+        if self._room.config.logging_content != "full":
+            return {}
+        return {"line": job.line.text, "reply": said}
+
     def _ids(self, job: Job) -> dict[str, object]:
         return {
             "channel": self._room.config.name,
             "correlation_id": job.line.correlation_id,
             "user": job.line.user,
-            "event": "pm" if job.line.kind is LineKind.PM else "chat",
+            "event": job.line.kind.value,
         }
+
+
+def _target(line: ChatLine) -> str:
+    """Where a reply to `line` goes, as the metric names it."""
+    return "pm" if line.kind is LineKind.PM else "chat"

@@ -1,7 +1,8 @@
 """Signals, as the rest of the program sees them: an event that says stop, a call that says reload.
 
-The handlers are those of `signal.signal`, not of the event loop: the second order to stop has to
-work when the loop is stuck, be it in the very cleanup that the first order began.
+Two handlers share each signal to stop. That of the loop sets the event: it wakes a loop that is
+about to sleep, which a plain one doesn't. The plain one counts: it works when the loop is stuck,
+be it in the very cleanup that the first order began.
 """
 
 from __future__ import annotations
@@ -38,51 +39,49 @@ def shutdown_signals(
     same signal once more within 50 ms counts as one. To be entered in the main thread, in a
     coroutine; on leaving, all handlers are as before.
     """
-    stopping = _Stopping(asyncio.get_running_loop(), stop)
-    with _handling(STOP_SIGNALS, stopping.signalled):
+    with _handling(STOP_SIGNALS, stop.set, _Orders().received):
         if reload is None:
             yield
             return
-        with _handling((signal.SIGHUP,), _soon(stopping.loop, reload)):
+        with _handling((signal.SIGHUP,), reload):
             yield
 
 
-_SignalHandler = Callable[[int, FrameType | None], None]
+class _Orders:
+    """The orders to stop that have come so far."""
 
-
-class _Stopping:
-    """How far it has come: nothing asked, asked once."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-        self.loop = loop
-        self._stop = stop
+    def __init__(self) -> None:
         self._first: tuple[int, float] | None = None
 
-    def signalled(self, number: int, _frame: FrameType | None) -> None:
+    def received(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._first is None:
             self._first = (number, now)
-            self.loop.call_soon_threadsafe(self._stop.set)
             return
         first_number, first_time = self._first
         if number != first_number or now - first_time > ONE_ORDER_SECONDS:
             _end_at_once()
 
 
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> _SignalHandler:
-    def signalled(_number: int, _frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(call)
-
-    return signalled
-
-
 @contextmanager
-def _handling(signals: tuple[signal.Signals, ...], handler: _SignalHandler) -> Iterator[None]:
-    previous = {number: signal.signal(number, handler) for number in signals}
+def _handling(
+    signals: tuple[signal.Signals, ...],
+    in_loop: Callable[[], None],
+    at_once: Callable[[int, FrameType | None], None] | None = None,
+) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    previous = {number: signal.getsignal(number) for number in signals}
     try:
+        for number in signals:
+            loop.add_signal_handler(number, in_loop)
+            if at_once is not None:
+                # Takes the place of a handler that does nothing: the loop learns of the signal
+                # through the descriptor that the interpreter writes to.
+                signal.signal(number, at_once)
         yield
     finally:
         for number, before in previous.items():
+            loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL if before is None else before)
 
 

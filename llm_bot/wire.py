@@ -139,7 +139,10 @@ def understand(
     try:
         body = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Drop(subject_type, DropReason.BAD_JSON) if subject_type in PARSERS else UNUSED
+        try:
+            body = _decode_without_halves(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return Drop(subject_type, DropReason.BAD_JSON) if subject_type in PARSERS else UNUSED
     envelope: Mapping[str, Any] = {}
     payload = body
     event_type = subject_type
@@ -167,6 +170,25 @@ def understand(
 
 
 _decode = msgspec.json.Decoder().decode
+
+# Escapes one after another, so that a backslash that is itself escaped begins none. Group 1 is half
+# a surrogate pair that stands alone.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\.",
+    re.DOTALL,
+)
+
+
+def _decode_without_halves(data: bytes) -> Any:
+    """`data` with U+FFFD for each half of a surrogate pair, which msgspec refuses.
+
+    CyTube cuts long lines in UTF-16 units, and JavaScript escapes the half of an emoji that stays.
+    """
+    if rb"\ud" not in data.lower():
+        raise msgspec.DecodeError
+    return _decode(_ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], data))
 
 
 class _NotUnderstoodError(Exception):
@@ -210,6 +232,8 @@ def _line(
 def _correlation_id(headers: Mapping[str, str] | None, envelope: Mapping[str, Any]) -> str:
     if headers:
         for name, value in headers.items():
+            if type(name) is not str or type(value) is not str:
+                continue  # no bus of ours hands over any, and a cheap look is no reason to fail
             if name.lower() == "correlation-id" and _GOOD_ID.fullmatch(value):
                 return value
     given = envelope.get("correlation_id")
@@ -335,7 +359,7 @@ def _change_media(payload: Any, _: str) -> MediaChanged:
     return MediaChanged(
         Media(
             str(identity)[:MAX_RAW_MESSAGE_CHARACTERS],
-            kind if type(kind) is str else "",
+            kind[:MAX_ID_CHARACTERS] if type(kind) is str else "",
             collapse_white_space(strip_invisible(title))[:MAX_TITLE_CHARACTERS],
             _number(fields.get("currentTime")) or 0.0,
         )

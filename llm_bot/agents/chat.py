@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_bot.config import ContextualTriggerConfig
 from llm_bot.deciding import Job
 from llm_bot.decisions import Outcome, ReplyRecord
 from llm_bot.guard import FilterReason, Guarded
@@ -17,12 +19,19 @@ from llm_bot.llm_client import (
     LLMError,
     LLMRequest,
     LLMResponse,
+    TimeoutError,
+    ValidationError,
 )
+from llm_bot.models import ChatLine
 from llm_bot.ports import Clock, Model
 from llm_bot.prompts import Prompt
 from llm_bot.room import Room
+from llm_bot.triggers.contextual import is_yes
 
 log = logging.getLogger(__name__)
+
+PARTICIPATION_TOKENS = 5
+"""Room for a yes or a no, and hardly more to pay."""
 
 EMPTY_ANSWER_CODES = frozenset({"empty", "length"})
 """Codes of the client's errors that mean: it answered, and there was nothing in it."""
@@ -64,36 +73,64 @@ class ChatAgent:
             return NoReply(Outcome.TOO_LATE, "the deadline passed while it waited")
         try:
             response = await self._model.generate(self._request(room, job, remaining))
+        except asyncio.CancelledError:
+            # Whether the request had gone out can't be told; it counts as if it had.
+            job.permit.spend(self._clock.monotonic())
+            raise
         except LLMError as error:
             record.model_seconds = self._clock.monotonic() - started
-            return self._failed(job, error, record)
+            return self._failed(room, job, error, record)
         record.model_seconds = self._clock.monotonic() - started
         job.permit.spend(self._clock.monotonic())
         _note(response, record)
         return self._checked(room, job, response.content, record)
 
-    def _request(self, room: Room, job: Job, remaining: float) -> LLMRequest:
-        prompt = Prompt(
+    async def wants_to_take_part(
+        self, room: Room, tick: ChatLine, config: ContextualTriggerConfig
+    ) -> bool:
+        """Ask the model whether to say something unasked. Raises `LLMError`; too late is a no."""
+        seconds = config.participation_timeout_seconds
+        prompt = self._prompt(room, tick, asked=config.participation_prompt)
+        request = LLMRequest(
+            prompt.question(),
+            model=room.config.llm_model,
+            max_tokens=PARTICIPATION_TOKENS,
+            timeout_seconds=seconds,
+            deadline_seconds=seconds,
+            correlation_id=tick.correlation_id,
+        )
+        try:
+            response = await self._model.generate(request)
+        except (DeadlineExceededError, TimeoutError):
+            return False
+        return is_yes(response.content)
+
+    def _prompt(self, room: Room, line: ChatLine, *, asked: str = "") -> Prompt:
+        return Prompt(
             config=room.config,
             bot_name=room.own_names[0],
-            line=job.line,
-            conversation=room.conversation(job.line, self._clock.time()),
+            line=line,
+            conversation=room.conversation(line, self._clock.time()),
             media_title=room.media.title if room.media else "",
             tag=secrets.token_hex(6),
+            asked=asked,
         )
+
+    def _request(self, room: Room, job: Job, remaining: float) -> LLMRequest:
         return LLMRequest(
-            prompt.messages(),
+            self._prompt(room, job.line).messages(),
             model=room.config.llm_model,
             deadline_seconds=remaining,
             correlation_id=job.line.correlation_id,
         )
 
-    def _failed(self, job: Job, error: LLMError, record: ReplyRecord) -> NoReply:
+    def _failed(self, room: Room, job: Job, error: LLMError, record: ReplyRecord) -> NoReply:
         if error.attempts:
             job.permit.spend(self._clock.monotonic())
             record.provider = error.attempt_log[-1].provider
             record.model = error.attempt_log[-1].model
         record.attempts = error.attempts
+        told = _told(error, room)
         log.warning(
             "llm.failed",
             extra={
@@ -101,14 +138,14 @@ class ChatAgent:
                 "correlation_id": job.record.correlation_id,
                 "code": error.code,
                 "attempts": error.attempts,
-                "error": str(error),
+                "error": told,
             },
         )
         if isinstance(error, DeadlineExceededError):
-            return NoReply(Outcome.TOO_LATE, str(error))
+            return NoReply(Outcome.TOO_LATE, told)
         if isinstance(error, GenerationError) and error.code in EMPTY_ANSWER_CODES:
-            return NoReply(Outcome.EMPTY_REPLY, str(error))
-        return NoReply(Outcome.LLM_FAILED, str(error))
+            return NoReply(Outcome.EMPTY_REPLY, told)
+        return NoReply(Outcome.LLM_FAILED, told)
 
     def _checked(self, room: Room, job: Job, answer: str, record: ReplyRecord) -> Reply | NoReply:
         processed = room.processor.process(
@@ -125,6 +162,14 @@ class ChatAgent:
             return _filtered(room, guarded.reason, record)
         record.filters += tuple(f"guard:{change}" for change in guarded.changes)
         return Reply(guarded.text)
+
+
+def _told(error: LLMError, room: Room) -> str:
+    """What may be told of `error`: a server that minds a request may quote the chat in it."""
+    may_quote = isinstance(error, ValidationError | GenerationError) and (error.status or 0) >= 400
+    if room.config.logging_content == "full" or not may_quote:
+        return str(error)
+    return f"{error.provider}: {error.code} (HTTP {error.status})"
 
 
 def _filtered(room: Room, reason: FilterReason, record: ReplyRecord) -> NoReply:

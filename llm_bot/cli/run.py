@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from llm_bot.app import App
@@ -24,17 +25,28 @@ log = logging.getLogger(__name__)
 
 
 def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
-    """Run until a signal says stop. Returns the exit code."""
-    try:
+    """Run until a signal says stop; SIGHUP reads the file anew. Returns the exit code."""
+
+    def load() -> LoadedConfig:
         loaded = load_config(config_path, os.environ)
+        config = _with_options(loaded.config, log_level=log_level, dry_run=dry_run)
+        return LoadedConfig(config, loaded.warnings, loaded.source)
+
+    def load_again() -> Config:
+        loaded = load()
+        _tell_warnings(loaded)
+        return loaded.config
+
+    try:
+        loaded = load()
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
-    config = _with_options(loaded.config, log_level=log_level, dry_run=dry_run)
+    config = loaded.config
     configure_logging(config.logging, config.log_level, secrets=config.secrets())
     _tell_warnings(loaded)
     try:
-        asyncio.run(_live(config))
+        asyncio.run(_live(config, load_again))
     except BusUnavailableError as error:
         log.critical("app.no_bus", extra={"error": str(error)})
         return EXIT_NO_BUS
@@ -48,7 +60,7 @@ def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
 
 
 def _with_options(config: Config, *, log_level: str | None, dry_run: bool) -> Config:
-    """`config` with what the command line says."""
+    """`config` with what the command line says, which holds over a reload."""
     changes: dict[str, object] = {}
     if log_level is not None:
         changes["log_level"] = log_level.upper()
@@ -62,7 +74,8 @@ def _tell_warnings(loaded: LoadedConfig) -> None:
         log.warning("config.warning", extra={"source": loaded.source, "problem": str(warning)})
 
 
-async def _live(config: Config) -> None:
+async def _live(config: Config, load: Callable[[], Config]) -> None:
     stop = asyncio.Event()
-    with shutdown_signals(stop):
-        await App(config, stop=stop).run()
+    app = App(config, stop=stop, load=load)
+    with shutdown_signals(stop, reload=app.request_reload):
+        await app.run()

@@ -1,0 +1,202 @@
+"""The program `llm-bot`, which is also `python -m llm_bot`: arguments, command, exit code.
+
+A command's module is imported when it is asked for, so that `--version` and `--help` don't wait
+for libraries that they have no use for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import logging
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from llm_bot import __version__
+
+log = logging.getLogger("llm_bot")
+
+PROGRAM = "llm-bot"
+DEFAULT_CONFIG = Path("config.yaml")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+EXIT_FAILURE = 3
+EXIT_USAGE = 64  # EX_USAGE of sysexits.h; 1 and 2 say something else about this program
+EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141  # as a program that SIGPIPE ended
+
+_DESCRIPTION = """\
+A daemon that takes part in the chat of CyTube rooms with a large language model, over NATS.
+Without a command it runs until it is told to stop (SIGTERM, or Ctrl-C)."""
+_EPILOG = """\
+The daemon reads its configuration anew at SIGHUP. `llm-bot COMMAND --help` tells about a command.
+
+exit codes:
+  0    ended in order
+  1    the configuration can't be used
+  2    NATS wasn't reachable at the start
+  3    any other failure
+  64   wrong usage
+  130  ended at once, by a second signal"""
+_CHECK = """\
+Print every error and every warning about a configuration, with its line and how to mend it. The
+exit code is 0 if it can be used, else 1."""
+_SCHEMA = """\
+Print the JSON Schema of the configuration. An editor that knows it completes and checks
+config.yaml as you type."""
+_DEMO = """\
+Show a room at work in this terminal: a film night is said line by line, and each line is followed
+by what was decided and why. Type lines to take part; Ctrl-C ends it. It needs no NATS server, no
+key and no network. Unless a configuration names a model server, a small one that is built in
+stands in for it."""
+_HEALTHCHECK = """\
+Ask a running bot's /health, at the host and port of its configuration. The exit code is 0 if it
+answers with 200 within 3 seconds, else 1. Meant for containers."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what `argv` (default: the process's arguments) asks for, and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # in every locale, for every file name
+    try:
+        code = _obey(argv)
+        if sys.stdout is not None:  # None where it was closed by whoever started us
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return _without_reader()
+    except Exception:
+        log.critical("app.crashed", exc_info=True)
+        return EXIT_FAILURE
+    return code
+
+
+def _obey(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = _arguments(argv)
+    except SystemExit as exc:  # argparse has printed the help, the version, or what is wrong
+        return exc.code if isinstance(exc.code, int) else EXIT_FAILURE
+    command: str = arguments.command or "run"
+    run = importlib.import_module(f"llm_bot.cli.{command}").run
+    config: Path = arguments.config or DEFAULT_CONFIG
+    code: int
+    match command:
+        case "check":
+            code = run(config, strict=arguments.strict)
+        case "schema":
+            code = run()
+        case "demo":
+            code = run(arguments.config, speed=arguments.speed)
+        case "healthcheck":
+            code = run(config)
+        case _:
+            code = run(config, log_level=arguments.log_level, dry_run=arguments.dry_run)
+    return code
+
+
+def _without_reader() -> int:
+    """The reader of our output went away (`llm-bot schema | head`), which is no error of ours."""
+    # What is still buffered would raise once more when the interpreter flushes it.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return EXIT_NO_READER
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line instead of the whole usage."""
+        line = "".join(char if char.isprintable() else "?" for char in message)
+        self.exit(EXIT_USAGE, f"{self.prog}: {line} (see {self.prog} --help)\n")
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is not None:
+        for given, option in (
+            (arguments.log_level is not None, "--log-level"),
+            (arguments.dry_run, "--dry-run"),
+        ):
+            if given:
+                parser.error(f"{option} is for the daemon, not for {arguments.command}")
+    return arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _described(_Parser(prog=PROGRAM, epilog=_EPILOG, allow_abbrev=False), _DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    _add_config(parser, None, f"the configuration (default: {DEFAULT_CONFIG})")
+    parser.add_argument(
+        "--log-level",
+        type=str.upper,
+        choices=LOG_LEVELS,
+        metavar="LEVEL",
+        help=f"{', '.join(LOG_LEVELS)}; overrides log_level of the configuration",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="do everything, ask the model too, but say nothing; overrides dry_run",
+    )
+    _add_commands(parser)
+    return parser
+
+
+def _add_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    def add(name: str, summary: str, description: str) -> argparse.ArgumentParser:
+        return _described(commands.add_parser(name, help=summary, allow_abbrev=False), description)
+
+    of_config = f"the configuration (default: {DEFAULT_CONFIG})"
+    # SUPPRESS: an option that isn't repeated after the command keeps its value from before it.
+    check = add("check", "say what is wrong with a configuration", _CHECK)
+    _add_config(check, argparse.SUPPRESS, of_config)
+    check.add_argument("--strict", action="store_true", help="refuse it for a warning, too")
+    schema = add("schema", "print the JSON Schema of the configuration", _SCHEMA)
+    _add_config(schema, argparse.SUPPRESS, argparse.SUPPRESS)
+    demo = add("demo", "watch it in a room, with nothing else needed", _DEMO)
+    _add_config(
+        demo, argparse.SUPPRESS, "take the model server, persona and rules from this configuration"
+    )
+    demo.add_argument(
+        "--speed",
+        type=_speed,
+        default=2.5,
+        metavar="X",
+        help="how many times as fast as people talk (default: 2.5)",
+    )
+    healthcheck = add("healthcheck", "ask a running bot whether it is well", _HEALTHCHECK)
+    _add_config(healthcheck, argparse.SUPPRESS, of_config)
+
+
+def _described(parser: argparse.ArgumentParser, description: str) -> argparse.ArgumentParser:
+    parser.description = description
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser, default: object, text: str) -> None:
+    parser.add_argument("--config", type=Path, metavar="PATH", default=default, help=text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number above 0")
+    return speed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

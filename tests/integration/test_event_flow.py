@@ -1,0 +1,419 @@
+"""From a line in a room to a reply in it: every kind of connector, and what the daemon tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from llm_bot import __version__
+from llm_bot.config import NatsConfig
+from llm_bot.demo.connector import StandInConnector
+from llm_bot.demo.kryten import Dialect
+from llm_bot.nats_client import NatsBus
+from llm_bot.ports import SystemClock
+from tests.daemon import API_KEY, Daemon, Peer, settings, unanswered
+from tests.servers import NatsServer, eventually
+from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, chat, chat_body
+
+WAITS = {"confirm_seconds": 5}  # so that an echo, or its lack, makes a difference
+QUICK_REQUESTS = 0.3
+PER_MINUTE = "max_per_channel_per_minute"
+
+
+@pytest.fixture
+async def model():
+    async with ScriptedServer() as server:
+        yield server
+
+
+@asynccontextmanager
+async def connector(url: str, **options: Any) -> AsyncIterator[StandInConnector]:
+    """A stand-in for the connector and the room behind it, on a NATS server."""
+    config = NatsConfig.model_validate({"servers": [url]})
+    bus = NatsBus(config, clock=SystemClock(), chance=random.random, name="connector")
+    await bus.connect()
+    try:
+        place = {"channel": "RigRoom", "domain": "cytu.be", "bot_name": "RigBot", **options}
+        async with StandInConnector(bus, **place) as room:
+            await bus.flush()
+            yield room
+    finally:
+        await bus.close()
+
+
+async def add_stream(server: NatsServer) -> None:
+    """A stream over everything that begins with `kryten.`, requests included."""
+    client = Client()
+    await client.connect(server.url)
+    await client.jetstream().add_stream(name="everything", subjects=["kryten.>"])
+    await client.close()
+
+
+# --- who carries it out ---
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+async def test_connector(tmp_path, nats_server, model, dialect):
+    """In each dialect a public and a private line are answered once, and the echo confirms it."""
+    model.script(chat("In public."), chat("In private."))
+    whole = settings(nats=nats_server.url, model=model.url, replies=WAITS)
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        connector(nats_server.url, dialect=dialect) as room,
+    ):
+        await room.connect()
+        await room.say("alice", "rigbot, hello?")
+        await eventually(lambda: len(room.said) == 1)
+        await room.pm("alice", "and here?")
+        await eventually(lambda: len(room.said) == 2)
+        outcomes = await daemon.decided(4)
+
+        assert list(room.said) == [(None, "In public."), ("alice", "In private.")]
+        assert outcomes == {"replied": 2, "own_line": 2}
+        assert not room.refused
+        assert daemon.metric("deliveries_total", result="echoed") == 2
+        assert daemon.metric("responses_sent_total", target_type="chat") == 1
+        assert daemon.metric("responses_sent_total", target_type="pm") == 1
+
+
+async def test_commands_of_the_chat(tmp_path, nats_server, model):
+    """A model that says a command makes CyTube execute nothing."""
+    model.script(chat("/kick alice"), chat("\u200b /clear"), chat("!skip > now"))
+    whole = settings(nats=nats_server.url, model=model.url, replies=WAITS)
+    async with Daemon(tmp_path, whole) as daemon, connector(nats_server.url) as room:
+        for number in range(3):
+            await room.say("alice", f"RigBot: number {number}?")
+            await daemon.decided(1 + number)
+        await eventually(lambda: sum(daemon.decisions().values()) == 3 + len(room.said))
+
+        assert not room.executed_commands
+        assert not [text for _, text in room.said if text.strip().startswith(("/", "!", ">"))]
+
+
+async def test_no_connector(tmp_path, nats_server, model):
+    """Nobody answers requests: the command for older connectors is published, once."""
+    model.script(chat("Good evening."), chat("Psst."))
+    whole = settings(nats=nats_server.url, model=model.url)
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        Peer(nats_server.url, answers=None) as peer,
+    ):
+        await peer.say("alice", "RigBot: hello?")
+        await peer.hears(1)
+        await peer.pm("alice", "are you?")
+        await peer.hears(2)
+        await daemon.decided(2)
+
+        assert [(one.subject, one.body) for one in peer.said] == [
+            (
+                "kryten.commands.cytube.rigroom.chat",
+                {"action": "chat", "data": {"message": "Good evening."}},
+            ),
+            (
+                "kryten.commands.cytube.rigroom.pm",
+                {"action": "pm", "data": {"to": "alice", "message": "Psst."}},
+            ),
+        ]
+        assert daemon.decisions() == {"replied": 2}
+
+
+async def test_refused(tmp_path, nats_server, model):
+    """A connector whose commands are off: delivery failed, and the log names the setting."""
+    model.script(chat("Good evening."))
+    whole = settings(nats=nats_server.url, model=model.url)
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        Peer(nats_server.url, answers=unanswered) as peer,
+        connector(nats_server.url, commands_enabled=False) as room,
+    ):
+        await room.say("alice", "RigBot: hello?")
+        outcomes = await daemon.decided(1)
+
+        assert outcomes == {"delivery_failed": 1}
+        assert [one.subject for one in peer.said] == ["kryten.robot.command"]
+        (line,) = daemon.logged("reply.none")
+        assert line["outcome"] == "delivery_failed"
+        assert "commands.enabled" in line["detail"]
+        assert daemon.metric("deliveries_total", result="refused") == 1
+        assert daemon.metric("rate_limit_remaining", limit_type=PER_MINUTE) == 1000
+
+
+async def test_unanswered(tmp_path, nats_server, model):
+    """A connector that doesn't answer in time may have said it: it isn't sent again."""
+    model.script(chat("Good evening."), chat("Good evening again."))
+    whole = settings(
+        nats=nats_server.url, model=model.url, rate_limits={"max_per_channel_per_minute": 10}
+    )
+    whole["nats"]["request_timeout"] = QUICK_REQUESTS
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        Peer(nats_server.url, answers=unanswered) as peer,
+    ):
+        await peer.say("alice", "RigBot: hello?")
+        outcomes = await daemon.decided(1)
+
+        assert outcomes == {"replied": 1}
+        assert daemon.metric("rate_limit_remaining", limit_type=PER_MINUTE) == 9
+        await peer.say("alice", "RigBot: hello?")
+        await peer.hears(2)
+        assert [(one.subject, one.text) for one in peer.said] == [
+            ("kryten.robot.command", "Good evening."),
+            ("kryten.robot.command", "Good evening again."),
+        ]
+
+
+async def test_stream_with_connector(tmp_path, own_nats_server, model):
+    """A stream over the connector's subjects answers too, and sooner: the connector counts."""
+    server = own_nats_server(jetstream=True)
+    await add_stream(server)
+    model.script(chat("Good evening."))
+    whole = settings(nats=server.url, model=model.url, replies=WAITS)
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        Peer(server.url, answers=unanswered) as peer,
+        connector(server.url) as room,
+    ):
+        await room.say("alice", "RigBot: hello?")
+        outcomes = await daemon.decided(2)
+
+        assert outcomes == {"replied": 1, "own_line": 1}
+        assert list(room.said) == [(None, "Good evening.")]
+        assert [one.subject for one in peer.said] == ["kryten.robot.command"]
+
+
+async def test_stream_without_connector(tmp_path, own_nats_server, model):
+    """A stream's receipt is no connector's answer: delivery failed, and nothing more is sent."""
+    server = own_nats_server(jetstream=True)
+    await add_stream(server)
+    model.script(chat("Good evening."))
+    whole = settings(nats=server.url, model=model.url)
+    whole["nats"]["request_timeout"] = QUICK_REQUESTS
+    async with Daemon(tmp_path, whole) as daemon, Peer(server.url, answers=unanswered) as peer:
+        await peer.say("alice", "RigBot: hello?")
+        outcomes = await daemon.decided(1)
+
+        assert outcomes == {"delivery_failed": 1}
+        assert [one.subject for one in peer.said] == ["kryten.robot.command"]
+        assert "stream" in daemon.logged("reply.none")[0]["detail"]
+
+
+async def test_absent_user(tmp_path, nats_server, model):
+    """An acknowledged private message that CyTube then refuses is a failed delivery."""
+    model.script(chat("Good evening."))
+    whole = settings(nats=nats_server.url, model=model.url, replies=WAITS)
+    async with Daemon(tmp_path, whole) as daemon, connector(nats_server.url) as room:
+        await room.pm("alice", "hello?")
+        await eventually(lambda: len(room.said) == 1)
+        await daemon.decided(2)
+        gate = asyncio.Event()
+        model.script(Answer(body=chat_body("Too slow."), gate=gate))
+        await room.pm("alice", "and now?")
+        await model.wait_for_requests(2)
+        await room.leave("alice")
+        gate.set()
+        outcomes = await daemon.decided(3)
+
+        assert outcomes == {"replied": 1, "own_line": 1, "delivery_failed": 1}
+        assert "isn't connected" in room.refused[0]
+        assert daemon.logged("delivery.refused")
+
+
+# --- how much ---
+
+
+async def test_fifty_at_once(tmp_path, nats_server, model):
+    """Of 50 mentions by 50 users at once, a room with 5 lines a minute answers 5 and counts the
+    other 45 by the limit that refused them."""
+    model.script(*(chat(f"Answer number {number}.") for number in range(5)))
+    whole = settings(
+        nats=nats_server.url,
+        model=model.url,
+        rate_limits={"max_per_channel_per_minute": 5},
+        replies={"queue_size": 50},
+    )
+    async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
+        for number in range(50):
+            await peer.say(f"user{number}", "RigBot: me?")
+        outcomes = await daemon.decided(50)
+
+        assert outcomes == {"replied": 5, "channel_limit": 45}
+        assert peer.texts == [f"Answer number {number}." for number in range(5)]
+        assert len(model.requests) == 5
+        suppressed = {"trigger_type": "mention", "reason": "channel_limit"}
+        assert daemon.metric("triggers_suppressed_total", **suppressed) == 45
+        assert daemon.metric("triggers_fired_total", trigger_type="mention") == 5
+        assert daemon.metric("triggers_evaluated_total", trigger_type="mention") == 50
+        assert daemon.metric("rate_limit_remaining", limit_type=PER_MINUTE) == 0
+
+
+async def test_dry_run(tmp_path, nats_server, model):
+    """With --dry-run the model is asked and nothing is said."""
+    model.script(chat("Good evening."))
+    whole = settings(nats=nats_server.url, model=model.url)
+    async with Daemon(tmp_path, whole, "--dry-run") as daemon, Peer(nats_server.url) as peer:
+        await peer.say("alice", "RigBot: hello?")
+
+        assert await daemon.decided(1) == {"dry_run": 1}
+        assert len(model.requests) == 1
+        assert peer.said == []
+
+
+# --- what it tells ---
+
+
+async def test_health(tmp_path, nats_server, model):
+    """/health and /ready say what the interface promises, before and after an exchange."""
+    model.script(chat("Good evening."))
+    channels = [{"name": "RigRoom"}, {"name": "Still", "silenced": True}]
+    channels.append({"name": "Off", "enabled": False})
+    whole = settings(nats=nats_server.url, model=model.url, channels=channels)
+    async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
+        before = daemon.health()
+        await peer.say("alice", "nothing to answer")
+        await peer.say("alice", "RigBot: hello?")
+        await daemon.decided(2)
+        after = daemon.health()
+
+        assert before.pop("uptime_seconds") < after.pop("uptime_seconds")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", after.pop("last_event_timestamp"))
+        assert before == {
+            "status": "healthy",
+            "version": __version__,
+            "nats_connected": True,
+            "llm_api_available": True,
+            "channels": {"RigRoom": "active", "Still": "silent", "Off": "disabled"},
+            "providers": {"openai": "up"},
+            "last_event_timestamp": None,
+            "metrics": {"events_received": 0, "triggers_fired": 0, "responses_sent": 0},
+        }
+        del before["last_event_timestamp"]
+        counts = {"events_received": 2, "triggers_fired": 1, "responses_sent": 1}
+        assert after == {**before, "metrics": counts}
+        status, kind, text = daemon.get("/ready")
+        assert (status, kind) == (200, "application/json")
+        assert json.loads(text).keys() == daemon.health().keys()
+
+
+METRICS = (
+    "events_received_total",
+    "events_dropped_total",
+    "triggers_evaluated_total",
+    "triggers_fired_total",
+    "triggers_suppressed_total",
+    "decisions_total",
+    "llm_requests_total",
+    "llm_retries_total",
+    "llm_tokens_total",
+    "llm_request_duration_seconds_count",
+    "responses_sent_total",
+    "responses_filtered_total",
+    "deliveries_total",
+    "response_length_characters_count",
+    "reply_duration_seconds_count",
+    "event_processing_seconds_count",
+    "context_window_size",
+    "reply_queue_depth",
+    "rate_limit_remaining",
+    "nats_connected",
+    "llm_api_available",
+    "active_channels",
+    "outbound_buffer_depth",
+    "nats_reconnects_total",
+    "clock_skew_seconds",
+    "build_info",
+)
+
+
+async def test_metrics(tmp_path, nats_server, model):
+    """/metrics has every metric of this issue, with labels from closed sets only; no user, no
+    text. It speaks OpenMetrics when asked to."""
+    model.script(chat("Good evening."), Answer(503), chat("ok"), chat("Good evening once more."))
+    whole = settings(
+        nats=nats_server.url, model=model.url, rate_limits={"max_per_channel_per_minute": 2}
+    )
+    whole["llm_api"] |= {"retry_attempts": 1, "retry_delay_seconds": 0.01}
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        Peer(nats_server.url, channel="RigRoom") as peer,
+    ):
+        await peer.publish(peer.address.event_subject("chatMsg"), b"{")
+        for number in range(3):
+            await peer.say("Wilhelmina", f"RigBot: quicksilver {number}?")
+            await daemon.decided(number + 1)
+        await peer.say("Wilhelmina", "RigBot: quicksilver 3?")
+        await peer.flush()
+        await daemon.decided(4)
+        found = daemon.metrics()
+        status, kind, text = daemon.get("/metrics")
+
+        missing = [name for name in METRICS if f"llm_bot_{name}" not in found]
+        assert missing == []
+        assert (status, kind.partition(";")[0]) == (200, "text/plain")
+        assert not re.search("wilhelmina|quicksilver", text, re.IGNORECASE)
+        assert daemon.metric("llm_requests_total", status="success") == 3
+        assert daemon.metric("llm_retries_total", provider="openai") == 1
+        assert daemon.metric("llm_tokens_total", kind="prompt") == 33
+        assert daemon.metric("nats_connected") == daemon.metric("active_channels") == 1
+        open_metrics = daemon.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+        assert open_metrics[1].startswith("application/openmetrics-text")
+        assert open_metrics[2].endswith("# EOF\n")
+
+
+async def test_log_keeps_quiet(tmp_path, own_nats_server, model):
+    """By default no line, prompt, answer or secret is in the log, at whatever level."""
+    password = "nats-password-4711"
+    server = own_nats_server(config=f'authorization {{ user: rig, password: "{password}" }}')
+    model.script(
+        chat("The answer is zanzibar."),
+        Answer(401, {"error": {"message": f"wrong key {API_KEY}"}}),
+        chat("Psst, zanzibar."),
+    )
+    whole = settings(nats=server.url, model=model.url, log_level="DEBUG")
+    whole["nats"] |= {"user": "rig", "password": password}
+    whole["llm_api"]["system_prompt"] = "You like the word mozambique."
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        Peer(server.url, user="rig", password=password) as peer,
+    ):
+        await peer.publish(peer.address.event_subject("chatMsg"), b'{"msg": "zanzibar"')
+        for number in range(2):
+            await peer.say("alice", f"RigBot: what about zanzibar {number}?")
+            await daemon.decided(number + 1)
+        await peer.pm("alice", "and zanzibar in private?")
+        outcomes = await daemon.decided(3)
+        assert outcomes == {"replied": 2, "llm_failed": 1}
+        daemon.terminate()
+        assert await daemon.wait() == 0
+
+        assert daemon.logged("reply.sent")
+        assert daemon.logged("event.dropped")
+        for secret in ("zanzibar", "mozambique", API_KEY, password):
+            assert secret not in daemon.output.lower()
+
+
+async def test_correlation_id(tmp_path, nats_server, model):
+    """The id of a line goes through the log, the request to the model, and what is published."""
+    model.script(chat("Good evening."))
+    whole = settings(nats=nats_server.url, model=model.url)
+    async with (
+        Daemon(tmp_path, whole) as daemon,
+        Peer(nats_server.url, answers=None) as peer,
+    ):
+        line = {"username": "alice", "msg": "RigBot: hello?", "meta": {}}
+        body = json.dumps(line).encode()
+        subject = peer.address.event_subject("chatMsg")
+        await peer.client.publish(subject, body, headers={"Correlation-Id": "given-by-the-header"})
+        await peer.hears(1)
+        await daemon.decided(1)
+
+        assert model.requests[0].headers["x-correlation-id"] == "given-by-the-header"
+        assert {one.headers["Correlation-Id"] for one in peer.said} == {"given-by-the-header"}
+        assert daemon.logged("reply.sent")[0]["correlation_id"] == "given-by-the-header"

@@ -1,0 +1,96 @@
+"""Lines, events and rooms that need no more than what a test says about them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from llm_bot.config import Config, RoomConfig, resolve_room
+from llm_bot.models import ChatLine, Dialect, LineKind, Origin
+from llm_bot.ports import Event
+from llm_bot.room import Room
+from tests.fakes import ManualClock
+
+ARRIVED = ManualClock().monotonic()
+"""The monotonic time at which a `ManualClock` stands first."""
+
+HEARD_AT = ManualClock().time()
+"""The epoch time of the same moment."""
+
+ORIGIN = Origin(Dialect.KRYTEN, "kryten.events.cytube.mychannel.chatmsg", "MyChannel", "cytu.be")
+
+
+def line(text: str = "hello", *, user: str = "alice", **changes: Any) -> ChatLine:
+    """A public line, said and heard at the time at which a `ManualClock` starts."""
+    return ChatLine(
+        **{
+            "kind": LineKind.CHAT,
+            "user": user,
+            "text": text,
+            "correlation_id": "id-1",
+            "origin": ORIGIN,
+            "heard_at": HEARD_AT,
+            "arrived": ARRIVED,
+            **changes,
+        }
+    )
+
+
+def pm(text: str = "hello", *, user: str = "alice", to: str = "MyBot", **changes: Any) -> ChatLine:
+    """A private line to the bot."""
+    return line(text, user=user, kind=LineKind.PM, to=to, **changes)
+
+
+def event(
+    text: str = "hello",
+    *,
+    user: str = "alice",
+    to: str | None = None,
+    said_at: float | None = HEARD_AT,
+    forwarded_at: float | None = None,
+    **payload: Any,
+) -> Event:
+    """A line as today's connector publishes it: public, or private if there is a `to`.
+
+    `said_at` and `forwarded_at` (by default the same) are epoch seconds.
+    """
+    said: dict[str, Any] = {"username": user, "msg": text, "meta": {}, **payload}
+    if said_at is not None:
+        said["time"] = round(said_at * 1000)
+    if to is not None:
+        said["to"] = to
+    stamp = said_at if forwarded_at is None else forwarded_at
+    return room_event("chatMsg" if to is None else "pm", said, forwarded_at=stamp)
+
+
+def room_event(name: str, payload: Any = None, *, forwarded_at: float | None = HEARD_AT) -> Event:
+    """Any event of a room in today's connector's envelope."""
+    body = {"event_name": name, "payload": payload, "channel": "MyChannel", "domain": "cytu.be"}
+    if forwarded_at is not None:
+        body["timestamp"] = datetime.fromtimestamp(forwarded_at, UTC).isoformat()
+    return Event(f"kryten.events.cytube.mychannel.{name.lower()}", json.dumps(body).encode())
+
+
+def room_config(**sections: Any) -> RoomConfig:
+    """The configuration of the room `MyChannel`, where the bot is called MyBot.
+
+    `sections` are those of the configuration file; `channel` is what is different in this room.
+    """
+    channel = {"name": "MyChannel", **sections.pop("channel", {})}
+    bot = {"username": "MyBot", **sections.pop("bot", {})}
+    config = Config.model_validate(
+        {
+            "nats": {"servers": ["nats://127.0.0.1:4222"]},
+            "channels": [channel],
+            "bot": bot,
+            "llm_api": {"provider": "ollama", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
+            **sections,
+        }
+    )
+    return resolve_room(config, config.channels[0])
+
+
+def room(**sections: Any) -> Room:
+    """A room of `room_config(**sections)`."""
+    return Room(room_config(**sections), secrets=())

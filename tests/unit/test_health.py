@@ -1,0 +1,165 @@
+"""The HTTP server: health, readiness and metrics over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_plain
+from prometheus_client.registry import Collector
+
+from llm_bot.config import HealthConfig
+from llm_bot.health import HealthServer
+from tests.servers import LOOPBACK
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Scene:
+    """A server on a free port, and what it is told to say."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.is_ready = True
+        self.status: dict[str, Any] = {"status": "healthy", "channels": {"a": "active"}}
+        self.server = self.serve(0)
+
+    def serve(self, port: int) -> HealthServer:
+        return HealthServer(
+            HealthConfig(host=LOOPBACK, port=port),
+            status=lambda: self.status,
+            is_ready=lambda: self.is_ready,
+            registry=self.registry,
+        )
+
+    async def get(self, path: str, **headers: str) -> tuple[int, str, Any]:
+        """Status, body and headers of an answer."""
+        url = f"http://{LOOPBACK}:{self.server.port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+            return answer.status, await answer.text(), answer.headers
+
+
+@pytest.fixture
+async def scene():
+    scene = Scene()
+    async with scene.server:
+        yield scene
+
+
+async def test_port_zero_takes_a_free_one_and_tells_it(scene):
+    """Port 0: any free port, named afterwards."""
+    assert scene.server.port > 0
+
+
+async def test_health_is_the_status_as_json(scene):
+    """`GET /health`: 200 and the status, made anew for each request, even when not ready."""
+    scene.is_ready = False
+    scene.status["status"] = "degraded"
+    status, body, headers = await scene.get("/health")
+    assert status == 200
+    assert body == '{"status":"degraded","channels":{"a":"active"}}'
+    assert headers["Content-Type"].startswith("application/json")
+
+
+@pytest.mark.parametrize(("is_ready", "expected"), [(True, 200), (False, 503)])
+async def test_ready_says_by_its_status_whether_lines_are_heard(scene, is_ready, expected):
+    """`GET /ready`: 200 or 503, with the same JSON as `/health`."""
+    scene.is_ready = is_ready
+    status, body, _ = await scene.get("/ready")
+    assert status == expected
+    assert body == (await scene.get("/health"))[1]
+
+
+async def test_metrics_are_prometheus_text(scene):
+    """`GET /metrics` without wishes: the plain format."""
+    Counter("seen", "What was seen.", registry=scene.registry).inc(3)
+    status, body, headers = await scene.get("/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    samples = [sample for family in parse_plain(body) for sample in family.samples]
+    assert ("seen_total", 3) in [(sample.name, sample.value) for sample in samples]
+
+
+async def test_metrics_are_openmetrics_when_asked_for(scene):
+    """An `Accept` of OpenMetrics gets OpenMetrics, to its closing mark."""
+    Counter("seen", "What was seen.", registry=scene.registry).inc(3)
+    status, body, headers = await scene.get("/metrics", Accept=f"{OPENMETRICS},text/plain;q=0.5")
+    assert status == 200
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert body.endswith("# EOF\n")
+    assert "seen" in [family.name for family in parse_openmetrics(body)]
+
+
+class NotingCollector(Collector):
+    """Notes in which thread it is asked."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def collect(self) -> Iterator[Metric]:
+        self.threads.append(threading.current_thread())
+        yield GaugeMetricFamily("noting", "What it says.", value=1)
+
+
+async def test_numbers_are_read_in_the_thread_that_writes_them(scene):
+    """A scrape reads tables that the event loop changes, so it reads them there, in one go."""
+    collector = NotingCollector()
+    scene.registry.register(collector)
+    collector.threads.clear()
+    _, body, _ = await scene.get("/metrics")
+    assert "noting 1.0" in body
+    assert collector.threads == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics/x"])
+async def test_unknown_path_is_not_found(scene, path):
+    """Anything else is 404."""
+    assert (await scene.get(path))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/nothing"])
+async def test_answers_are_neither_stored_nor_guessed_at(scene, path):
+    """Every answer, errors included, says that it isn't to be kept and that its type is meant."""
+    _, _, headers = await scene.get(path)
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_taken_port_is_an_error(scene):
+    """A port that can't be had: `OSError`, and the server that has it goes on."""
+    with pytest.raises(OSError, match=str(scene.server.port)):
+        async with scene.serve(scene.server.port):
+            raise AssertionError("unreachable")
+    assert (await scene.get("/health"))[0] == 200
+
+
+async def test_port_is_free_after_the_end():
+    """Left, it listens no more, and the port can be had again."""
+    scene = Scene()
+    async with scene.server:
+        port = scene.server.port
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await scene.get("/health")
+    async with scene.serve(port):
+        assert (await scene.get("/health"))[0] == 200
+
+
+async def test_idle_connections_do_not_hold_up_the_end():
+    """A client that keeps its connection open doesn't delay the stop."""
+    scene = Scene()
+    async with aiohttp.ClientSession() as session:
+        async with scene.server:
+            async with session.get(f"http://{LOOPBACK}:{scene.server.port}/health") as answer:
+                await answer.read()
+            started = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - started < 0.9
