@@ -42,7 +42,8 @@ exit codes:
   2    NATS wasn't reachable at the start
   3    any other failure
   64   wrong usage
-  130  ended at once, by a second signal"""
+  130  ended at once, by a second signal
+  141  the reader of its output went away"""
 _CHECK = """\
 Print every error and every warning about a configuration, with its line and how to mend it. The
 exit code is 0 if it can be used, else 1."""
@@ -61,6 +62,8 @@ answers with 200 within 3 seconds, else 1. Meant for containers."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what `argv` (default: the process's arguments) asks for, and return the exit code."""
+    if sys.stderr is None:  # closed by whoever started us; no socket may get its number either
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # in every locale, for every file name

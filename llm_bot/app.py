@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from llm_bot import __version__
@@ -28,8 +29,8 @@ from llm_bot.models import Dialect
 from llm_bot.nats_client import NatsBus
 from llm_bot.ports import Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room_service import Surroundings
-from llm_bot.rooms import Rooms
+from llm_bot.room_service import RoomService, Surroundings
+from llm_bot.rooms import PreparedRooms, Rooms
 from llm_bot.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,20 @@ ConnectedBus = NatsBus | MemoryEventBus
 
 Load = Callable[[], Config]
 """Reads the configuration anew. Raises `ConfigError`."""
+
+MAX_SECRETS_KEPT = 50
+"""Secrets that no reply may tell: the newest, and replaced ones, which may still open something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All of a reload that can fail: `loaded` as the file says, `config` as it will run."""
+
+    loaded: Config
+    config: Config
+    secrets: tuple[str, ...]
+    client: LLMClient
+    rooms: PreparedRooms
 
 
 class App:
@@ -75,6 +90,7 @@ class App:
         self._load = load
         self._reload = asyncio.Event()
         self._is_started = False
+        self._secrets = config.secrets()
         self.metrics = Metrics(
             rooms=lambda: [service.room for service in self._rooms],
             tally=self._tally,
@@ -122,23 +138,47 @@ class App:
 
     async def _change(self, load: Load, model: ModelHolder) -> None:
         """Swap the configuration as one step, or keep the running one and say why."""
+        preparing = asyncio.ensure_future(self._prepare(load))
         try:
-            loaded = await asyncio.to_thread(load)
-            config = kept_until_restart(self.config, loaded)
-            client = await self._open_client(config)
-            try:
-                await self._rooms.change(config)
-            except BusError:
-                await client.aclose()
-                raise
+            if not await self._unless_stopped(preparing):
+                return
         except (ConfigError, ConfigurationError, BusError) as error:
-            self.metrics.note_reload(succeeded=False)
-            log.error("config.reload_failed", extra={"error": str(error)})  # noqa: TRY400
+            self._keep(str(error))
             return
-        await model.replace(client)
-        changes = differences(self.config, loaded)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what runs can go on
+            self._keep(f"{type(error).__name__}: {error}", error)
+            return
+        prepared = preparing.result()
+        # Up to the end of `_swap` nothing waits, so nobody sees half of it.
+        gone = self._swap(prepared, model)
+        await asyncio.gather(self._rooms.tidy_up(gone), model.close_unused())
+
+    async def _prepare(self, load: Load) -> Prepared:
+        """Everything that can fail. If it does, or is cancelled, nothing of it is left."""
+        loaded = await asyncio.to_thread(load)
+        known = dict.fromkeys((*loaded.secrets(), *self._secrets))
+        secrets = tuple(known)[:MAX_SECRETS_KEPT]
+        running = self.config
+        # Before anything is tried with them: errors may quote them.
+        configure_logging(running.logging, running.log_level, secrets=secrets)
+        config = kept_until_restart(running, loaded)
+        client = await self._open_client(config)
+        try:
+            rooms = await self._rooms.prepare(config, secrets)
+        except BaseException:
+            await client.aclose()
+            raise
+        return Prepared(loaded, config, secrets, client, rooms)
+
+    def _swap(self, prepared: Prepared, model: ModelHolder) -> list[RoomService]:
+        """Let the prepared configuration run; the rooms that it has no more are returned."""
+        config = prepared.config
+        changes = differences(self.config, prepared.loaded)
+        gone = self._rooms.swap(prepared.rooms)
+        model.replace(prepared.client)
         self.config = config
-        configure_logging(config.logging, config.log_level, secrets=config.secrets())
+        self._secrets = prepared.secrets
+        configure_logging(config.logging, config.log_level, secrets=prepared.secrets)
         self.metrics.note_reload(succeeded=True)
         for change in changes:
             log.log(
@@ -147,6 +187,12 @@ class App:
                 extra={"path": change.path, "old": change.old, "new": change.new},
             )
         log.info("config.reloaded", extra={"changes": len(changes)})
+        return gone
+
+    def _keep(self, why: str, bug: Exception | None = None) -> None:
+        """The running configuration goes on: say so."""
+        self.metrics.note_reload(succeeded=False)
+        log.error("config.reload_failed", exc_info=bug, extra={"error": why})
 
     async def _open_client(self, config: Config) -> LLMClient:
         """A client for the model that `config` names. Raises the client's `ConfigurationError`."""
@@ -158,7 +204,7 @@ class App:
         )
         return await client.__aenter__()
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, object]) -> bool:
+    async def _unless_stopped(self, work: Awaitable[object]) -> bool:
         """Let `work` end; false if the order to stop came first."""
         working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(self._stop.wait())
@@ -252,6 +298,9 @@ class App:
             "llm_api_available": self.metrics.is_model_available,
             "channels": {
                 channel.name: self._state(channel.name) for channel in self.config.channels
+            },
+            "rooms": {
+                service.room.config.name: service.introduction.status() for service in self._rooms
             },
             "providers": {provider: self.metrics.model_state.get(provider, "up")},
             "last_event_timestamp": None if last is None else iso_time(last),

@@ -27,6 +27,13 @@ _PLAIN_ADDRESS = re.compile(
     r"([a-z]{1,10}:?/{0,2})?[A-Za-z0-9.-]{1,80}(:[0-9]{1,5})?(/[a-z0-9]{0,9}){0,3}"
 )
 _FORMATS = {"password": "a secret, as text", "uri": "an address with // in it (a URL)"}
+_LIST = "write a list: [first, second]"
+# Text in which only the quotes are wrong.
+_UNQUOTED = {
+    "integer": re.compile(r"[+-]?[0-9]+"),
+    "number": re.compile(r"[+-]?[0-9]+(\.[0-9]*)?"),
+    "boolean": re.compile(r"true|false|yes|no|on|off", re.IGNORECASE),
+}
 _MAX_SHOWN = 60
 _ABSENT = object()
 
@@ -204,6 +211,8 @@ class Explainer:
             return _for_text(value, schema)
         if isinstance(value, bool | int | float) and schema.get("type") == "string":
             return "put it in quotes"
+        if isinstance(value, dict) and schema.get("type") == "array":
+            return _for_mapping(schema)
         return ""
 
 
@@ -220,15 +229,21 @@ def _shown(path: DataPath, value: Any) -> str:
     return repr(value) if value.isprintable() else ascii(value)
 
 
+def _for_mapping(schema: Schema) -> str:
+    item = _resolved(schema["items"])
+    first = "type" if "discriminator" in item else next(iter(item.get("required", ())), "")
+    return f"begin each item with a dash: - {first}: ..." if first else _LIST
+
+
 def _for_text(value: str, schema: Schema) -> str:
     if "enum" in schema:
         close = difflib.get_close_matches(value.lower(), schema["enum"], n=1)
         return f"did you mean {close[0]}?" if close else ""
     kind = schema.get("type")
     if kind in {"integer", "number", "boolean"}:
-        return "take the quotes away"
+        return "take the quotes away" if _UNQUOTED[kind].fullmatch(value.strip()) else ""
     if kind == "array":
-        return "write a list: [first, second]"
+        return _LIST
     if schema.get("title") == "ChannelConfig":
         return "write - name: before it"
     if "discriminator" in schema:

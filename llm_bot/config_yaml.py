@@ -39,8 +39,9 @@ _SYNTAX = (
     ("an anchor", "a value that begins with &", "put it in quotes"),
     ("tag", "a value that begins with !", "put it in quotes"),
     ("single document", "a second document (---)", "keep one document in the file"),
+    ("first colon", "a line that is indented deeper than its neighbours", "indent it as they are"),
     ("mapping values", "a second colon in the line", "quote the value, or mind the indentation"),
-    ("start any token", "a tab, or a value that begins with @, ` or %", "use spaces and quotes"),
+    ("start any token", "a value that begins with @, ` or %", "put it in quotes"),
     ("expected ':'", "a line without its colon", "write key: value, and quote text with colons"),
     ("escape", "an unknown backslash sequence", "use single quotes, or double the backslash"),
     ("quoted scalar", "a quote that isn't closed", "close it, and double a quote inside"),
@@ -146,10 +147,22 @@ def _syntax_error(exc: yaml.YAMLError, text: str) -> tuple[int, str, str, str]:
     mark = exc.problem_mark or exc.context_mark
     line = mark.line + 1 if mark else 1
     words = f"{exc.problem or ''} {exc.context or ''}"
+    before, here = _around(text, mark) if mark else ("", "")
+    if here == "\t":
+        words = "tab character"
+    elif "mapping values" in words and ":" not in before:
+        words = "first colon"
     for part, found, suggestion in _SYNTAX:
         if part in words:
             return line, found, "YAML", suggestion
     return line, "text that isn't YAML", "YAML", "mind indentation, quotes and brackets here"
+
+
+def _around(text: str, mark: yaml.Mark) -> tuple[str, str]:
+    """What stands in the line before `mark`, and the character at it."""
+    line = text.split("\n")[mark.line : mark.line + 1]
+    whole = line[0] if line else ""
+    return whole[: mark.column], whole[mark.column : mark.column + 1]
 
 
 class _TooMuchError(Exception):

@@ -27,9 +27,14 @@ MEDIA_COOLDOWN = "media_change_cooldown_seconds"
 
 @dataclass(frozen=True, slots=True)
 class ArmedTrigger:
-    """A trigger with its chance and limits, for one room. `room` is the room's key."""
+    """A trigger with its chance and limits, for one room. `room` is the room's key.
+
+    `kind` and `match` are the trigger's own, at hand for every line.
+    """
 
     trigger: Trigger
+    kind: str
+    match: Callable[[ChatLine], str | None]
     room: str
     probability: float
     cooldown_seconds: float
@@ -38,12 +43,14 @@ class ArmedTrigger:
     @classmethod
     def arm(cls, trigger: Trigger, config: TriggerConfig, room: str) -> ArmedTrigger:
         return cls(
-            trigger, room, config.fire_probability, config.cooldown_seconds, config.rate_limit
+            trigger,
+            trigger.kind,
+            trigger.match,
+            room,
+            config.fire_probability,
+            config.cooldown_seconds,
+            config.rate_limit,
         )
-
-    @property
-    def kind(self) -> str:
-        return self.trigger.kind
 
     def cooldown(self, user: str) -> Demand | None:
         """The pause after it has fired; a private one is each user's own."""
@@ -165,7 +172,7 @@ def _limits(*asked: tuple[str, int | None, float]) -> tuple[Limit, ...]:
 def first_match(line: ChatLine, triggers: tuple[ArmedTrigger, ...]) -> tuple[int, str] | None:
     """The first trigger whose condition holds, as its place and what it found."""
     for at, armed in enumerate(triggers):
-        matched = armed.trigger.match(line)
+        matched = armed.match(line)
         if matched is not None:
             return at, matched
     return None
@@ -220,7 +227,7 @@ def decide_tick(
 ) -> Admit | Silent:
     """Whether the model is asked to take part, though nobody named the bot.
 
-    The permit of an `Admit` is given back at once, since the question holds up no mention: a yes
+    The permit of an `Admit` is given back already, since the question holds up no mention: a yes
     asks for another one (`admit_tick`).
 
     `idle_gates` say whether there is anything to take part in; `may_speak_unasked` is false after
@@ -242,15 +249,24 @@ def decide_tick(
 
 
 def admit_tick(
-    armed: ArmedTrigger, *, limits: RateLimitsConfig, limiter: RateLimiter, now: float
-) -> Permit | Outcome:
-    """The permit for what the model wants to say unasked, or what refuses it by now."""
-    demands = [room_demand(armed.room, limits), *armed.limits("")]
-    cooldown = armed.cooldown("")
-    if cooldown is not None:
-        demands.append(cooldown)
-    result = limiter.admit(demands, now)
-    return result if isinstance(result, Permit) else _outcome(result)
+    tick: ChatLine,
+    armed: ArmedTrigger,
+    *,
+    limits: RateLimitsConfig,
+    limiter: RateLimiter,
+    circumstances: Circumstances,
+) -> Admit | Silent:
+    """Whether what the model wants to say unasked may be said: time has passed while it thought.
+
+    Chance isn't asked again, nor is whether there is anything to take part in.
+    """
+    if circumstances.is_silenced:
+        return Silent(Outcome.SILENCED, armed.kind)
+    gates: list[Gate] = []
+    result = _Asking(tick, armed, limits, limiter, circumstances, gates).ask_again()
+    if isinstance(result, Permit):
+        return Admit(armed, "", result, tuple(gates))
+    return Silent(result.outcome, armed.kind, tuple(gates))
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +289,7 @@ class _Asking:
     def ask(self, chance: Callable[[], float]) -> Permit | Job | _No:
         waiting = self.circumstances.waiting
         if waiting is not None:
-            # It takes over the waiting job's permit, which fills the trigger's cooldown, too.
+            # It takes over the permit of the job that waits: its place, cooldown and limits.
             return self._probability(chance) or self._media() or waiting
         return (
             self._cooldown()
@@ -282,6 +298,10 @@ class _Asking:
             or self._queue()
             or self._limits()
         )
+
+    def ask_again(self) -> Permit | _No:
+        """All that may have changed since, which is all but chance."""
+        return self._cooldown() or self._media() or self._queue() or self._limits()
 
     def _note(self, name: str, passed: bool, value: float, threshold: float) -> None:
         self.gates.append(Gate(name, passed, value, threshold, trigger=self.armed.kind))

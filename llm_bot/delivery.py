@@ -39,6 +39,9 @@ MAX_PAUSE_SECONDS = 60.0
 RETRY_SECONDS = 0.05
 """Between two tries at a bus that says it is there and isn't, or the other way round."""
 
+CONNECTOR_RETRY_SECONDS = 0.5
+"""Between two tries at a connector that has answered before and is away."""
+
 COMMANDS_OFF = "Not connected or sender not available"
 """What the connector answers when commands are switched off in its configuration."""
 
@@ -100,6 +103,7 @@ class RoomDelivery:
         self._buffer = buffer
         self._source = source
         self._request_timeout = request_timeout
+        self._has_answered = False
         self._turn = asyncio.Lock()
         self._next_at = clock.monotonic()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -139,10 +143,11 @@ class RoomDelivery:
             sent = self._expect_echo(text, to, record)
             try:
                 result = await self._publish(text, to, line)
-            except BusUnavailableError:
-                # Nothing was sent: wait for the bus again, as long as the deadline holds.
+            except (BusUnavailableError, NoRespondersError) as exc:
+                # Nothing was sent: wait for whoever is away, as long as the deadline holds.
                 self._room.confirmations.forget(sent)
-                await self._clock.sleep(RETRY_SECONDS)
+                is_bus = isinstance(exc, BusUnavailableError)
+                await self._clock.sleep(RETRY_SECONDS if is_bus else CONNECTOR_RETRY_SECONDS)
                 continue
             except BusError as exc:
                 result = SendResult(SendState.FAILED, str(exc))
@@ -203,8 +208,13 @@ class RoomDelivery:
         if request is not None:
             try:
                 return await self._request(request, sent_with)
-            except (NoRespondersError, UnsupportedByBusError):
-                pass  # an older connector, or a bus without requests: it hears the plain command
+            except UnsupportedByBusError:
+                pass  # it hears the plain command
+            except NoRespondersError:
+                # An older connector hears the plain command. One that has answered before is away,
+                # and nobody would hear it: after a restart of NATS we may be back before it is.
+                if self._has_answered:
+                    raise
         command = plain_command(text, to, line.origin, self._room.config.name)
         await self._bus.publish(command.subject, command.body, sent_with)
         return SendResult(SendState.SENT)
@@ -232,6 +242,7 @@ class RoomDelivery:
             return SendResult(
                 SendState.FAILED, "something that isn't a connector answered (a stream?)"
             )
+        self._has_answered = True
         refusal = robot_refusal(answer)
         if refusal is None:
             return SendResult(SendState.SENT)

@@ -5,6 +5,7 @@ LLMBotError
   BusError                    the event bus could not do what was asked
     BusUnavailableError       not connected: nothing was sent, nothing is queued
     NoRespondersError         connected, but nobody listens on the subject of a request
+    NotPermittedError         the account may not publish on the subject
     RequestTimeoutError       no acceptable answer in time: whether it was acted on is unknown
     UnacceptedReplyError      answers came, none of them acceptable
     UnsupportedByBusError     this kind of bus has no such operation
@@ -59,6 +60,10 @@ class BusUnavailableError(BusError):
 
 class NoRespondersError(BusError):
     """Connected, but nobody listens on the subject of a request."""
+
+
+class NotPermittedError(BusError):
+    """The account may not publish on the subject."""
 
 
 class RequestTimeoutError(BusError):

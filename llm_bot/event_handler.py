@@ -41,9 +41,13 @@ from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replays import Freshness
 from llm_bot.room import SERVER_NAME, Room
 from llm_bot.tally import Tally
-from llm_bot.wire import Drop, Heard, understand
+from llm_bot.wire import Drop, Heard, understand, understand_answer
 
 log = logging.getLogger(__name__)
+
+# In Python 3.11 a look-up of an enum's member takes as long as a call of a function.
+_PM = LineKind.PM
+_FRESH = Freshness.FRESH
 
 OnDecision = Callable[[Room, DecisionRecord, ChatLine], None]
 
@@ -62,7 +66,9 @@ class EventHandler:
         drops: FloodSampler,
         on_pause: Callable[[float], None],
         on_decision: OnDecision | None = None,
+        on_place: Callable[[], None] | None = None,
     ) -> None:
+        """`on_place` is told once, when an envelope says how the connector spells the room."""
         self._room = room
         self._limiter = limiter
         self._tally = tally
@@ -71,6 +77,7 @@ class EventHandler:
         self._drops = drops
         self._on_pause = on_pause
         self._on_decision = on_decision
+        self._on_place = on_place
         self._handlers: dict[type, Callable[[Any], None]] = {
             MediaChanged: self._change_media,
             RosterHeard: self._hear_roster,
@@ -82,16 +89,8 @@ class EventHandler:
             SendRefused: self._send_refused,
         }
 
-    def listener(self, dialect: Dialect) -> Callable[[Event], None]:
-        """A handler for the bus that takes the events of one dialect."""
-
-        def hear(event: Event) -> None:
-            self.handle(event, dialect)
-
-        return hear
-
     def handle(self, event: Event, dialect: Dialect) -> None:
-        """Take one event, to the end of its decision."""
+        """Take one event, heard in that dialect, to the end of its decision."""
         clock, room, tally = self._clock, self._room, self._tally
         arrived = clock.monotonic()
         heard_at = clock.time()
@@ -105,6 +104,9 @@ class EventHandler:
             known = room.origin
             if heard.origin.channel or known is None or known.dialect is not dialect:
                 room.origin = heard.origin
+                if self._on_place is not None and heard.origin.domain:
+                    tell, self._on_place = self._on_place, None
+                    tell()
             if type(heard.event) is ChatLine:
                 self._hear_line(heard.event)
             else:
@@ -115,6 +117,22 @@ class EventHandler:
         else:
             room.tally.events["other"] += 1
         tally.event_seconds.observe(clock.monotonic() - arrived)
+
+    def learn(self, event_type: str, data: bytes) -> bool:
+        """Take what was asked for, in the form of the event that would tell it; false if it can't
+        be understood. What was heard meanwhile counts more."""
+        understood = understand_answer(event_type, data)
+        match understood:
+            case Drop():
+                self._note_drop(understood, len(data), self._clock.monotonic())
+                return False
+            case LoggedIn():
+                self._learn_login(understood)
+            case RosterHeard():
+                self._room.roster.assume(understood.people)
+            case MediaChanged():
+                self._room.assume_media(understood.media)
+        return True
 
     def _note_drop(self, drop: Drop, size: int, now: float) -> None:
         self._tally.dropped[drop.reason.value] += 1
@@ -143,18 +161,20 @@ class EventHandler:
             self._record(line, Silent(Outcome.IGNORED_USER, detail=ignored))
             return
         freshness = room.replays.judge(line)
-        if freshness is not Freshness.FRESH:
+        if freshness is not _FRESH:
             self._hear_old(line, freshness)
             return
-        if not line.text:
+        text = line.text
+        if not text:
             self._record(line, NO_MATCH)
             return
-        room.window_of(line).add(
-            WindowLine(line.user, line.text, line.time, False, line.correlation_id)
-        )
-        if line.kind is LineKind.CHAT:
+        remembered = WindowLine(line.user, text, line.time, False, line.correlation_id)
+        if line.kind is _PM:
+            room.window_of(line).add(remembered)
+        else:
+            room.window.add(remembered)
             room.note_other_line()
-        if line.text.startswith(room.ignored_prefixes):
+        if text.startswith(room.ignored_prefixes):
             self._record(line, Silent(Outcome.IGNORED_PREFIX))
             return
         self._decide(line)
@@ -168,7 +188,7 @@ class EventHandler:
             return "shadow-muted"
         if room.roster.is_muted(user):
             return "muted"
-        if line.kind is LineKind.PM and line.to and line.to.lower() not in room.own_keys:
+        if line.kind is _PM and line.to and line.to.lower() not in room.own_keys:
             return "a private message to somebody else"
         return None
 
@@ -218,11 +238,16 @@ class EventHandler:
 
     def _decide(self, line: ChatLine) -> None:
         room = self._room
-        triggers = room.triggers(line.kind)
-        first = first_match(line, triggers)
+        if line.kind is _PM:
+            triggers = room.private_triggers
+            first = first_match(line, triggers)
+        else:
+            triggers = room.public_triggers
+            first = first_match(line, triggers) if room.is_worth_asking(line.text) else None
         if first is None:
+            evaluated = room.tally.triggers_evaluated
             for armed in triggers:
-                room.tally.triggers_evaluated[armed.kind] += 1
+                evaluated[armed.kind] += 1
             self._record(line, NO_MATCH)
             return
         for armed in triggers[: first[0] + 1]:
@@ -278,23 +303,24 @@ class EventHandler:
 
     def _record(self, line: ChatLine, decision: Decision) -> DecisionRecord:
         room = self._room
+        if isinstance(decision, Silent):
+            trigger, detail = decision.trigger, ""
+        else:
+            trigger, detail = decision.trigger.kind, decision.matched
         record = DecisionRecord(
             line.correlation_id,
             room.config.name,
             line.user,
             line.heard_at,
-            line.kind.value,
+            line.kind,
             None,
-            text=line.text,
+            trigger,
+            decision.gates,
+            detail,
+            line.text,
         )
         if isinstance(decision, Silent):
-            record.trigger = decision.trigger
-            record.gates = decision.gates
             room.conclude(record, decision.outcome, decision.detail)
-        else:
-            record.trigger = decision.trigger.kind
-            record.detail = decision.matched
-            record.gates = decision.gates
         room.decisions.add(record)
         if self._on_decision is not None:
             self._on_decision(room, record, line)
@@ -313,13 +339,18 @@ class EventHandler:
         self._room.roster.leave(event.name)
 
     def _learn_login(self, event: LoggedIn) -> None:
-        if self._room.learn_login(event.name):
+        room = self._room
+        if not room.learn_login(event.name):
+            return
+        suppressed = self._drops.should_log(f"{room.key} other_login", self._clock.monotonic())
+        if suppressed is not None:
             log.warning(
                 "room.other_login",
                 extra={
-                    "channel": self._room.config.name,
+                    "channel": room.config.name,
                     "login": event.name,
-                    "username": self._room.config.bot.username,
+                    "username": room.config.bot.username,
+                    "suppressed": suppressed,
                 },
             )
 

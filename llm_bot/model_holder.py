@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
 from llm_bot.llm_client import LLMClient, LLMRequest, LLMResponse
+
+log = logging.getLogger(__name__)
 
 
 class _Lease:
     """A client and how many requests it is answering."""
 
-    __slots__ = ("client", "in_use", "is_retired")
+    __slots__ = ("client", "in_use")
 
     def __init__(self, client: LLMClient) -> None:
         self.client = client
         self.in_use = 0
-        self.is_retired = False
 
 
 class ModelHolder:
@@ -21,6 +25,7 @@ class ModelHolder:
 
     def __init__(self, client: LLMClient) -> None:
         self._current = _Lease(client)
+        self._retired: list[_Lease] = []
 
     async def generate(self, request: LLMRequest) -> LLMResponse:
         """Ask the client that is current now, to the end of this request."""
@@ -30,19 +35,28 @@ class ModelHolder:
             return await lease.client.generate(request)
         finally:
             lease.in_use -= 1
-            await self._close_if_done(lease)
+            if lease is not self._current:
+                await self.close_unused()
 
-    async def replace(self, client: LLMClient) -> None:
-        """Let `client`, which is open, answer from now on."""
-        old, self._current = self._current, _Lease(client)
-        old.is_retired = True
-        await self._close_if_done(old)
+    def replace(self, client: LLMClient) -> None:
+        """Let `client`, which is open, answer from now on; `close_unused` is the rest of it."""
+        self._retired.append(self._current)
+        self._current = _Lease(client)
+
+    async def close_unused(self) -> None:
+        """Close the older clients that answer nothing any more."""
+        unused = [lease for lease in self._retired if not lease.in_use]
+        self._retired = [lease for lease in self._retired if lease.in_use]
+        await asyncio.gather(*map(_close, unused))
 
     async def aclose(self) -> None:
-        """Close the current client; the retired ones close with their last request."""
-        self._current.is_retired = True
-        await self._current.client.aclose()
+        """Close all clients, whatever they are doing."""
+        retired, self._retired = self._retired, []
+        await asyncio.gather(*map(_close, (*retired, self._current)))
 
-    async def _close_if_done(self, lease: _Lease) -> None:
-        if lease.is_retired and not lease.in_use:
-            await lease.client.aclose()
+
+async def _close(lease: _Lease) -> None:
+    try:
+        await lease.client.aclose()
+    except Exception as exc:  # noqa: BLE001 - the answer that was waited for is there all the same
+        log.info("llm.close_failed", extra={"error": type(exc).__name__})

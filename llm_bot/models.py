@@ -119,7 +119,7 @@ class PersonChanged(msgspec.Struct, frozen=True, gc=False):
 
 
 class LoggedIn(msgspec.Struct, frozen=True, gc=False):
-    """`login`: the connector's own account name."""
+    """`login`, or asked for: the connector's own account name."""
 
     name: str
 

@@ -7,21 +7,32 @@ import contextlib
 import itertools
 import logging
 import re
-import ssl
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from nats import errors
-from nats.aio.client import Client, RawCredentials, Server, Srv
+from nats.aio.client import Server
 from nats.aio.subscription import Subscription
-from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
+from llm_bot.bus.key_value import (
+    can_exist,
+    direct_subject,
+    read_direct_answer,
+    read_stream_answer,
+    stream_request,
+)
 from llm_bot.bus.replies import PendingReply
 from llm_bot.bus.subjects import check_pattern, check_subject, clean_headers, is_logged
 from llm_bot.config import NatsConfig
-from llm_bot.errors import BusError, BusUnavailableError, NoRespondersError
+from llm_bot.errors import (
+    BusError,
+    BusUnavailableError,
+    NoRespondersError,
+    NotPermittedError,
+)
+from llm_bot.nats_connection import MendedClient
+from llm_bot.nats_login import login_options
 from llm_bot.ports import Body, Clock, Event, Handler, encode_body
 
 log = logging.getLogger(__name__)
@@ -65,7 +76,7 @@ class NatsBus:
         self._clock = clock
         self._chance = chance
         self._name = name
-        self._client: _Client | None = None
+        self._client: MendedClient | None = None
         self._subscriptions: set[_NatsSubscription] = set()
         self._replies: dict[str, PendingReply] = {}
         self._inbox: str | None = None
@@ -127,10 +138,10 @@ class NatsBus:
         return failure
 
     async def _open(self, server: str) -> None:
-        client = _Client(self._on_refusal, self._on_undecodable)
+        client = MendedClient(self._on_refusal, self._on_undecodable)
         try:
             async with asyncio.timeout(self._config.connect_timeout):
-                await client.connect([server], **self._options(), **_login(self._config))
+                await client.connect([server], **self._options(), **login_options(self._config))
             client.require_connection()
             client.set_server_pool(list(self._config.servers))
         except BaseException:
@@ -193,12 +204,12 @@ class NatsBus:
         self._closed = True
         self._up.set()  # whoever waits for a connection need not any longer
 
-    async def _drain(self, client: _Client) -> None:
+    async def _drain(self, client: MendedClient) -> None:
         await asyncio.gather(*(each.unsubscribe() for each in tuple(self._subscriptions)))
         if client.is_connected:
             await client.flush(CLOSE_SECONDS)  # type: ignore[arg-type]
 
-    def _require_connection(self) -> _Client:
+    def _require_connection(self) -> MendedClient:
         if self._client is None or self._closed or not self._client.is_connected:
             raise BusUnavailableError("the bus is closed" if self._closed else "not connected")
         return self._client
@@ -253,6 +264,25 @@ class NatsBus:
             return await pending.wait(timeout)
         finally:
             del self._replies[inbox]
+
+    async def read_value(self, bucket: str, key: str, *, timeout: float) -> bytes | None:
+        """Two plain requests at most. nats-py's own reading needs one more permission, and where
+        the account hasn't got it, waits for an answer until its time is over."""
+        self._require_connection()
+        if not can_exist(bucket, key):
+            return None
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout
+        subject, body = stream_request(bucket, key)
+        try:
+            try:
+                return read_stream_answer(await self.request(subject, body, timeout=timeout))
+            except NotPermittedError:
+                # An account may be let read this one key, and nothing else of the stream.
+                direct, left = direct_subject(bucket, key), max(0.0, ends - loop.time())
+                return read_direct_answer(await self.request(direct, b"", timeout=left))
+        except NoRespondersError:
+            return None  # no JetStream here
 
     async def _open_inbox(self) -> str:
         """The start of the subjects that answers come to; one subscription hears them all."""
@@ -313,7 +343,7 @@ class NatsBus:
         self.publish_refusals += 1
         for pending in self._replies.values():
             if pending.subject == subject:
-                pending.fail(BusError(f"the account may not publish on {subject}"))
+                pending.fail(NotPermittedError(f"the account may not publish on {subject}"))
         if is_logged(self.publish_refusals):
             log.warning("nats.publish_refused", extra={"subject": subject, "error": text})
 
@@ -333,7 +363,7 @@ class NatsBus:
 
 
 class _NatsSubscription:
-    def __init__(self, bus: NatsBus, client: _Client, subject: str, handler: Handler) -> None:
+    def __init__(self, bus: NatsBus, client: MendedClient, subject: str, handler: Handler) -> None:
         self.subject = subject
         self.refused = False
         self._bus = bus
@@ -346,7 +376,7 @@ class _NatsSubscription:
         with _translated(self.subject):
             self._raw = await self._client.subscribe(
                 self.subject,
-                cb=self._deliver,  # type: ignore[arg-type] # _Client makes events
+                cb=self._deliver,  # type: ignore[arg-type] # MendedClient makes events
                 pending_msgs_limit=PENDING_MESSAGES,
                 pending_bytes_limit=PENDING_BYTES,
             )
@@ -357,7 +387,7 @@ class _NatsSubscription:
         if self._raw is None:
             return
         if self._end is None:
-            self._end = asyncio.create_task(self._client.end(self._raw))
+            self._end = asyncio.create_task(self._client.end(self._raw, UNSUBSCRIBE_SECONDS))
             self._end.add_done_callback(lambda _: self._bus.forget(self))
         if not self._client.is_current(self._raw):  # a handler can't wait for its own end
             await asyncio.shield(self._end)
@@ -380,149 +410,6 @@ class _NatsSubscription:
             self._bus.handler_failed(event, exc)
         except Exception as exc:  # noqa: BLE001 - a handler must not end the stream
             self._bus.handler_failed(event, exc)
-
-
-class _Client(Client):
-    """nats-py's client without what 2.16 does wrong for a daemon.
-
-    These are its internals: a test fails when a newer release no longer has them.
-    """
-
-    def __init__(
-        self, on_refusal: Callable[[str], None], on_undecodable: Callable[[], None]
-    ) -> None:
-        super().__init__()
-        self._on_refusal = on_refusal
-        self._on_undecodable = on_undecodable
-
-    def _build_message(
-        self,
-        sid: int,  # noqa: ARG002
-        subject: bytes,
-        reply: bytes,
-        data: bytes,
-        headers: dict[str, str] | None,
-    ) -> Event | None:
-        """Our event at once, not a `Msg` to copy. One odd subject must not end the reader."""
-        try:
-            return Event(subject.decode(), data, headers, reply.decode())
-        except UnicodeDecodeError:
-            self._on_undecodable()
-            return None
-
-    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        """Odd headers end the reader, too."""
-        if not headers:
-            return None
-        try:
-            return await super()._process_headers(headers)
-        except (IndexError, UnicodeDecodeError):
-            self._on_undecodable()
-            return None
-
-    async def _process_err(self, err_msg: str) -> None:
-        """Errors of the server but refusals would close the client for good: reconnect instead.
-
-        Refusals come in lower case, and two subjects may differ in that alone: the parser still
-        holds the line as it was sent.
-        """
-        if PERMISSIONS_ERR not in err_msg:
-            error = errors.Error(f"nats: {err_msg}")
-            await self._error_cb(error)
-            await self._process_op_err(error)
-            return
-        line = ERR_RE.match(self._ps.buf)
-        self._on_refusal(line[1].decode(errors="replace") if line else err_msg)
-
-    async def _attempt_reconnect(self) -> None:
-        """What no flusher had sent yet would go out after the reconnect, minutes late, and an
-        unforeseen error would end the tries."""
-        self.forget_unsent()
-        while True:
-            try:
-                return await super()._attempt_reconnect()
-            except Exception as exc:  # noqa: BLE001
-                self._status = Client.RECONNECTING
-                await self._error_cb(exc)
-
-    async def _connect_to_server(self, s: Srv) -> None:
-        """A try to reconnect that failed after the socket was open would leave it open."""
-        if self._transport:
-            self._transport.close()
-        await super()._connect_to_server(s)
-
-    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
-        """A ping would overtake the commands that wait for the flusher, and `flush` come early."""
-        if self._pending and self._transport is not None:
-            self._transport.writelines(self._pending)
-            self.forget_unsent()
-        await super()._send_ping(future)
-
-    def _connect_command(self) -> bytes:
-        """The login would go out in the clear where a server offers no encryption."""
-        scheme = self._current_server.uri.scheme if self._current_server else ""
-        wanted = scheme == "tls" or (scheme == "nats" and "tls" in self.options)
-        if wanted and not self._server_info.get("tls_required"):
-            raise errors.SecureConnWantedError
-        return super()._connect_command()
-
-    def require_connection(self) -> None:
-        """For after `connect`: nats-py overlooks a server that hangs up in its last step."""
-        if not self.is_connected:
-            raise errors.UnexpectedEOF
-
-    def forget_unsent(self) -> None:
-        self._pending = []
-        self._pending_data_size = 0
-
-    def is_current(self, raw: Subscription) -> bool:
-        """Whether the caller is the handler of `raw`."""
-        return asyncio.current_task() is raw._wait_for_msgs_task
-
-    async def end(self, raw: Subscription) -> None:
-        """`raw.drain()` that works while the connection is away, and outlives its loss."""
-        if self.is_connected:
-            with contextlib.suppress(errors.Error, OSError):
-                await self._send_unsubscribe(raw._id)
-                await self.flush(UNSUBSCRIBE_SECONDS)  # type: ignore[arg-type]
-        self._remove_sub(raw._id)
-        worker = cast("asyncio.Task[None]", raw._wait_for_msgs_task)
-        handled = asyncio.create_task(raw._pending_queue.join())
-        try:
-            await asyncio.wait({handled, worker}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            handled.cancel()
-            raw._stop_processing()
-
-
-def _login(config: NatsConfig) -> dict[str, Any]:
-    """Who we are, for `Client.connect`. Files are read here: in a credentials file without a
-    token nats-py looks for it for ever."""
-    login: dict[str, Any] = {"user": config.user}
-    if config.password is not None:
-        login["password"] = config.password.get_secret_value()
-    if config.token is not None:
-        login["token"] = config.token.get_secret_value()
-    if config.credentials_file is not None:
-        text = Path(config.credentials_file).read_text(encoding="utf-8")
-        if "BEGIN NATS USER JWT" not in text or "BEGIN USER NKEY SEED" not in text:
-            raise BusError(f"{config.credentials_file} is not a NATS credentials file")
-        login["user_credentials"] = RawCredentials(text)
-    if config.nkey_seed_file is not None:
-        login["nkeys_seed_str"] = Path(config.nkey_seed_file).read_text(encoding="utf-8")
-    if (context := _tls_context(config)) is not None:
-        login["tls"] = context
-    return login
-
-
-def _tls_context(config: NatsConfig) -> ssl.SSLContext | None:
-    tls = config.tls
-    if tls.ca_file is None and tls.cert_file is None:
-        return None  # for tls:// addresses nats-py makes one that trusts the system's authorities
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context
 
 
 def _without_user(url: str) -> str:

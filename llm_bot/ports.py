@@ -115,6 +115,16 @@ class EventBus(Protocol):
         """
         ...
 
+    async def read_value(self, bucket: str, key: str, *, timeout: float) -> bytes | None:
+        """The value of `key` in a key-value bucket of the server; None where there is none, no
+        such bucket, or no such thing on this server. Never creates anything.
+
+        `timeout` is in seconds. Raises `RequestTimeoutError`, `NotPermittedError`,
+        `BusUnavailableError`, `UnsupportedByBusError` where this kind of bus has no buckets, or
+        another `BusError`.
+        """
+        ...
+
     async def flush(self, timeout: float = 5.0) -> None:
         """Return when all that was sent has reached the server; raises `BusError` if it can't."""
         ...

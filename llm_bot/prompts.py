@@ -31,6 +31,7 @@ TICK_TEMPLATE = (
 
 QUESTION_TEMPLATE = "{context_window}\n\nOn the screen: {media_title}\n\n"
 """What comes before the operator's question whether to take part."""
+
 NOBODY_KNOWN = "somebody"
 
 _UNSAFE_IN_NAMES = re.compile(r"[:<>=\[\]\s]+")
@@ -38,10 +39,7 @@ _UNSAFE_IN_NAMES = re.compile(r"[:<>=\[\]\s]+")
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What one request says. `tag` must be new and unguessable for each request.
-
-    `asked` is the operator's question whether to take part, for `question`.
-    """
+    """What one request says. `tag` must be new and unguessable for each request."""
 
     config: RoomConfig
     bot_name: str
@@ -49,24 +47,22 @@ class Prompt:
     conversation: tuple[WindowLine, ...]
     media_title: str
     tag: str
-    asked: str = ""
 
     def messages(self) -> tuple[Message, Message]:
         """The system message and the user message."""
+        is_tick = self.line.kind is LineKind.TICK
+        return self._messages(TICK_TEMPLATE if is_tick else self.config.user_prompt_template)
+
+    def question(self, asked: str) -> tuple[Message, Message]:
+        """The same system message, and the operator's question whether to take part."""
+        system, user = self._messages(QUESTION_TEMPLATE)
+        return system, Message("user", f"{user.content}{asked}")
+
+    def _messages(self, template: str) -> tuple[Message, Message]:
         return (
             Message("system", system_message(self.config, self.bot_name)),
-            Message("user", self._user_message()),
+            Message("user", fill(template, self._fields())),
         )
-
-    def question(self) -> tuple[Message, Message]:
-        """The same, but asking only whether to take part."""
-        system, _ = self.messages()
-        return (system, Message("user", fill(QUESTION_TEMPLATE, self._fields()) + self.asked))
-
-    def _user_message(self) -> str:
-        is_tick = self.line.kind is LineKind.TICK
-        template = TICK_TEMPLATE if is_tick else self.config.user_prompt_template
-        return fill(template, self._fields())
 
     def _fields(self) -> dict[str, str]:
         asker = flat_name(self.line.user)

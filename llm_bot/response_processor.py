@@ -140,7 +140,10 @@ _REASONING_MARK = regex.compile(
     """,
     regex.VERBOSE | regex.IGNORECASE,
 )
-_CONTROL_TOKEN = regex.compile(r"<\|[\w\-]{1,40}\|>")
+# What stands between texts and is none: a template's marks, the fence of our own prompt.
+_CONTROL_TOKEN = regex.compile(
+    r"<\|[\w\-]{1,40}\|> | <{3}[0-9a-f]{12}\b | \b[0-9a-f]{12}>{3}", regex.VERBOSE
+)
 
 
 def strip_reasoning(text: str) -> str:
@@ -176,10 +179,14 @@ def _strip_own_name(text: str, own_names: tuple[str, ...]) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _speaker(own_names: tuple[str, ...]) -> regex.Pattern[str] | None:
-    """Matches what models put in front of a line to say whose it is: `**@MyBot**: `, `<MyBot> `."""
+    """Matches what models put in front of a line to say whose it is: `**@MyBot**: `, `<MyBot> `.
+
+    The prompt itself marks the bot's own lines with `MyBot (you): `.
+    """
     names = _alternatives(own_names)
     if not names:
         return None
+    names += r"(?: [\ _]? \(you\) )?+"
     return regex.compile(
         rf"""
         \s*+ (?: \[ \d{{1,2}}:\d\d (?: :\d\d )? \] \s*+ )?+

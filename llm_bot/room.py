@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
 from llm_bot.config import (
@@ -72,6 +72,7 @@ class Room:
             maxlen=max(1, config.response_processing.deduplicate_window)
         )
         self.media: Media | None = None
+        self._is_media_heard = False
         self.media_changed_at: float | None = None
         self.origin: Origin | None = None
         self.is_muted_by_server = False
@@ -91,6 +92,8 @@ class Room:
     def adopt(self, fresh: Room) -> None:
         """Take the configuration of `fresh`, made for the same room, and keep what happened here:
         window, limits, queues, records. Nothing in it can fail half-way."""
+        if fresh is self:
+            return
         self.config = fresh.config
         for line in self.window:
             fresh.window.add(line)
@@ -107,6 +110,25 @@ class Room:
         self.guard = fresh.guard
         self._name_the_bot()
 
+    def is_same_place(self, config: RoomConfig) -> bool:
+        """Whether `config` means this room, and not one of that name on another chat server."""
+        known = self.config.domain or (self.origin.domain if self.origin is not None else "")
+        wanted = config.domain or ""
+        return not known or not wanted or known.strip().lower() == wanted.strip().lower()
+
+    def count_on_from(self, other: Room) -> None:
+        """Go on with the numbers and records of `other`, which had the same name before."""
+        self.tally = other.tally
+        self.decisions = other.decisions
+
+    def lose_sight(self) -> None:
+        """Nobody listens for a while: who is here and what is on may change unseen."""
+        self.roster = Roster()
+        self.media = None
+        self.media_changed_at = None
+        self._is_media_heard = False
+        self.is_muted_by_server = False
+
     def _name_the_bot(self) -> None:
         bot = self.config.bot
         self.own_names = tuple(filter(None, dict.fromkeys((bot.username, self.login_name))))
@@ -114,6 +136,7 @@ class Room:
         self.called_names = (*self.own_names, *bot.aliases)
         armed = arm_triggers(self.config.triggers, room=self.key, names=self.called_names)
         self.public_triggers = tuple(one for one in armed if one.kind != "pm")
+        self._public_hints = _hints(self.public_triggers)
         self.private_triggers = tuple(one for one in armed if one.kind == "pm")
         self.contextual = arm_contextual(self.config.triggers, room=self.key)
 
@@ -128,8 +151,19 @@ class Room:
     def lane(self, kind: LineKind) -> Lane:
         return self.private_lane if kind is LineKind.PM else self.public_lane
 
-    def triggers(self, kind: LineKind) -> tuple[ArmedTrigger, ...]:
-        return self.private_triggers if kind is LineKind.PM else self.public_triggers
+    def is_worth_asking(self, text: str) -> bool:
+        """Whether any trigger may fire on a public line of that text.
+
+        Nearly no line is, and one look for all triggers costs half of what it takes to ask each.
+        """
+        hints = self._public_hints
+        if hints is None:
+            return True
+        folded = text.lower()
+        for hint in hints:  # noqa: SIM110 - any() with a generator takes twice as long
+            if hint in folded:
+                return True
+        return False
 
     def window_of(self, line: ChatLine) -> ContextWindow:
         """Where `line` belongs: private conversations never appear in the room's."""
@@ -162,6 +196,11 @@ class Room:
         self.lines_since_own += 1
         self.lines_since_tick += 1
 
+    @property
+    def may_speak_unasked(self) -> bool:
+        """Whether somebody has answered the bot's own last lines, or there are few of them."""
+        return self.public_loops.unanswered_own_lines < self.config.bot.max_unanswered_own_lines
+
     def survey(self) -> Surveyed:
         """What a tick sees; the lines of this interval are counted anew afterwards."""
         others = None
@@ -187,14 +226,21 @@ class Room:
     def change_media(self, media: Media, now: float) -> None:
         """Note what is on; another film than the last starts the pause of the public triggers."""
         last, self.media = self.media, media
+        was_heard, self._is_media_heard = self._is_media_heard, True
         if last is not None and (last.media_id, last.media_type) == (
             media.media_id,
             media.media_type,
         ):
             return
-        if last is None and media.position_seconds > REPEATED_MEDIA_SECONDS:
+        if not was_heard and media.position_seconds > REPEATED_MEDIA_SECONDS:
             return
         self.media_changed_at = now
+
+    def assume_media(self, media: Media) -> None:
+        """What is on as far as is stored somewhere: what was heard counts more, and nobody knows
+        when it began, so no pause starts."""
+        if self.media is None:
+            self.media = media
 
     def media_frees_in(self, now: float) -> float:
         """Seconds until the pause after a change of media is over, 0 if there is none."""
@@ -210,9 +256,20 @@ class Room:
         record.outcome = outcome
         if detail:
             record.detail = detail
-        self.tally.decisions[outcome.value] += 1
+        # The member itself is a str; to ask for its `value` takes as long as all the rest here.
+        self.tally.decisions[outcome] += 1
         if self.on_concluded is not None:
             self.on_concluded(record)
+
+
+def _hints(triggers: tuple[ArmedTrigger, ...]) -> tuple[str, ...] | None:
+    """The hints of all `triggers`, None if there is one that must be asked about any line."""
+    found: dict[str, None] = {}
+    for armed in triggers:
+        if armed.trigger.hints is None:
+            return None
+        found |= dict.fromkeys(armed.trigger.hints)
+    return tuple(found)
 
 
 def arm_contextual(
@@ -232,15 +289,23 @@ def arm_triggers(
     """The enabled triggers that are asked about lines, mention before keyword, then pm."""
     order = {"mention": 0, "keyword": 1, "pm": 2}
     armed: list[ArmedTrigger] = []
-    for number, config in enumerate(configs):
+    seen: Counter[str] = Counter()
+    for config in configs:
         if not config.enabled or isinstance(config, ContextualTriggerConfig):
             continue
         trigger: Trigger
         if isinstance(config, KeywordTriggerConfig):
-            trigger = KeywordTrigger(config, f"keyword-{number}")
+            trigger = KeywordTrigger(config, _keyword_key(config, seen))
         elif isinstance(config, PmTriggerConfig):
             trigger = PmTrigger()
         else:
             trigger = MentionTrigger(names)
         armed.append(ArmedTrigger.arm(trigger, config, room))
     return sorted(armed, key=lambda one: order[one.kind])
+
+
+def _keyword_key(config: KeywordTriggerConfig, seen: Counter[str]) -> str:
+    """By its keywords and not by its place, which a reload may give to another trigger."""
+    key = "keyword " + " ".join(sorted(repr(keyword.lower()) for keyword in config.keywords))
+    seen[key] += 1
+    return key if seen[key] == 1 else f"{key} {seen[key]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from llm_bot.agents.chat import ChatAgent
@@ -14,9 +14,10 @@ from llm_bot.errors import BusError
 from llm_bot.event_handler import EventHandler, OnDecision
 from llm_bot.logging_config import FloodSampler
 from llm_bot.models import Dialect
-from llm_bot.ports import Clock, EventBus, Subscription
+from llm_bot.ports import Clock, Event, EventBus, Subscription
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
+from llm_bot.room_introduction import CONNECTED_SUBJECT, RoomIntroduction
 from llm_bot.room_worker import LaneWorker
 from llm_bot.tally import Tally
 from llm_bot.ticker import Ticker
@@ -44,12 +45,19 @@ class Surroundings:
 
 
 class RoomService:
-    """Hears and answers one room, from `listen` until `stop`."""
+    """Hears and answers one room, from `start` and `listen` until `finish`, or `leave` and `close`.
+
+    A reload subscribes to what is new first: nothing counts as heard before the room is started, or
+    has adopted the configuration that names it.
+    """
 
     def __init__(self, room: Room, shared: Surroundings) -> None:
         self.room = room
         self._shared = shared
         self._subscriptions: dict[str, Subscription] = {}
+        # Events on other subjects that are subscribed to are left alone.
+        self._heard: frozenset[str] = frozenset()
+        self._connections: Subscription | None = None
         self._delivery = RoomDelivery(
             room,
             bus=shared.bus,
@@ -67,6 +75,16 @@ class RoomService:
             drops=shared.drops,
             on_pause=self._delivery.pause,
             on_decision=shared.on_decision,
+            on_place=lambda: self.introduction.ask(),
+        )
+        self.introduction = RoomIntroduction(
+            room,
+            bus=shared.bus,
+            clock=shared.clock,
+            sampler=shared.drops,
+            learn=self._handler.learn,
+            source=shared.source,
+            request_timeout=shared.request_timeout,
         )
         self._workers = [
             LaneWorker(
@@ -89,18 +107,22 @@ class RoomService:
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._ticking: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
 
     @property
     def is_heard(self) -> bool:
         """Whether the room can be heard in at least one dialect."""
-        return any(not subscription.refused for subscription in self._subscriptions.values())
+        return any(not one.refused for one in self._subscribed(self._heard))
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Let the lanes be worked, and the timer run."""
+        """Let the lanes be worked, the timer run, and the room be asked about; what comes from now
+        on is heard."""
         self._group = tasks
+        self._heard = self._subjects(self.room.config)
         for worker in self._workers:
             self._tasks.append(tasks.create_task(worker.run()))
+        self._asking = tasks.create_task(self.introduction.run())
         self._wind_up()
 
     def _wind_up(self) -> None:
@@ -111,41 +133,79 @@ class RoomService:
         if self._group is not None and self.room.contextual is not None:
             self._ticking = self._group.create_task(self._ticker.run())
 
-    async def listen(self, config: RoomConfig | None = None) -> None:
+    async def listen(self, config: RoomConfig | None = None) -> bool:
         """Subscribe, one stream of events for each dialect; what is heard already goes on.
 
-        `config` is given by a reload, before the room adopts it.
+        `config` is given by a reload, before the room adopts it. True if something was new.
         """
         wanted = config or self.room.config
+        before = len(self._subscriptions)
         for dialect in self._shared.dialects:
             for subject in event_subjects(dialect, wanted.name, wanted.domain):
                 if subject not in self._subscriptions:
-                    handler = self._handler.listener(dialect)
+                    handler = self._listener(subject, dialect)
                     subscription = await self._shared.bus.subscribe(subject, handler)
                     self._subscriptions[subject] = subscription
+        if self._connections is None:
+            # From here on nothing is missed, so what was said before can be asked for.
+            hear = self.introduction.hear_connected
+            self._connections = await self._shared.bus.subscribe(CONNECTED_SUBJECT, hear)
+            self.introduction.ask()
+        return len(self._subscriptions) > before
+
+    def _listener(self, subject: str, dialect: Dialect) -> Callable[[Event], None]:
+        handle = self._handler.handle
+
+        def hear(event: Event) -> None:
+            if subject in self._heard:
+                handle(event, dialect)
+
+        return hear
+
+    def _subjects(self, config: RoomConfig) -> frozenset[str]:
+        return frozenset(
+            subject
+            for dialect in self._shared.dialects
+            for subject in event_subjects(dialect, config.name, config.domain)
+        )
+
+    def _subscribed(self, subjects: Iterable[str]) -> list[Subscription]:
+        wanted = set(subjects)
+        return [one for subject, one in self._subscriptions.items() if subject in wanted]
+
+    def require_hearing(self, config: RoomConfig) -> None:
+        """Raise `BusError` if the server lets the room hear nothing of what `config` names. Call it
+        after a flush."""
+        asked = self._subscribed(self._subjects(config))
+        if all(one.refused for one in asked):
+            refused = ", ".join(one.subject for one in asked)
+            raise BusError(f"channel {config.name}: the account may not hear {refused}")
 
     def adopt(self, fresh: Room) -> None:
         """Take the configuration of `fresh`, which was made for it, and keep everything else."""
-        had = self.room.contextual
+        had, domain = self.room.contextual, self.room.config.domain
         self.room.adopt(fresh)
+        if self._group is None:
+            return
+        self._heard = self._subjects(self.room.config)
         now = self.room.contextual
+        if domain != self.room.config.domain:
+            self.introduction.ask_anew()
         if (had and had[0].config) != (now and now[0].config):
             self._wind_up()
 
     async def forget_old_subjects(self) -> None:
-        """Stop hearing what the room's configuration doesn't name any more."""
-        config = self.room.config
-        wanted = {
-            subject
-            for dialect in self._shared.dialects
-            for subject in event_subjects(dialect, config.name, config.domain)
-        }
-        old = [subject for subject in self._subscriptions if subject not in wanted]
-        await asyncio.gather(*(_end(self._subscriptions.pop(subject)) for subject in old))
+        """End the subscriptions that the room doesn't hear, or not any more."""
+        old = [subject for subject in self._subscriptions if subject not in self._heard]
+        ends = [self._subscriptions.pop(subject) for subject in old]
+        if not self._heard and self._connections is not None:
+            ends.append(self._connections)
+            self._connections = None
+        await asyncio.gather(*map(_end, ends))
 
     def tell_refusals(self) -> None:
         """Log what the server wouldn't let this room hear. Call it after a flush."""
-        refused = [one.subject for one in self._subscriptions.values() if one.refused]
+        refused = [one.subject for one in self._subscribed(self._heard) if one.refused]
         if refused:
             log.log(
                 logging.WARNING if self.is_heard else logging.ERROR,
@@ -156,12 +216,30 @@ class RoomService:
     async def stop_hearing(self) -> None:
         """Hear nothing more; what is admitted goes on."""
         # All at once: a server that has stopped answering is waited for once, not for each.
-        await asyncio.gather(*map(_end, self._subscriptions.values()))
+        others = [] if self._connections is None else [self._connections]
+        await asyncio.gather(*map(_end, [*self._subscriptions.values(), *others]))
+
+    def leave(self) -> None:
+        """Hear nothing from this moment on and say nothing more; `close` is the rest of it."""
+        self._heard = frozenset()
+        for task in self._all_tasks():
+            task.cancel()
+
+    async def close(self) -> None:
+        """After `leave`: return when everything has ended, what was admitted as `shutdown`."""
+        ends = [_ended(task) for task in self._all_tasks()]
+        await asyncio.gather(self.stop_hearing(), *ends)
+        self._delivery.close()
+
+    def _all_tasks(self) -> list[asyncio.Task[None]]:
+        timers = (self._ticking, self._asking)
+        return [*self._tasks, *(timer for timer in timers if timer is not None)]
 
     async def finish(self, seconds: float) -> None:
         """Finish what was admitted, for so long; give up the rest as `shutdown`."""
-        if self._ticking is not None:
-            self._ticking.cancel()
+        for timer in (self._ticking, self._asking):
+            if timer is not None:
+                timer.cancel()
         for worker in self._workers:
             worker.finish()
         if self._tasks:
@@ -170,6 +248,11 @@ class RoomService:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._delivery.close()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait for `task`; how it ended is the task group's concern."""
+    await asyncio.wait({task})
 
 
 async def _end(subscription: Subscription) -> None:

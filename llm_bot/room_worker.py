@@ -95,11 +95,17 @@ class LaneWorker:
         self._room.conclude(job.record, Outcome.ERROR, type(error).__name__)
 
     async def _answer(self, job: Job, reply: ReplyRecord) -> None:
+        if self._room.config.silenced:  # by a reload, while it waited
+            self._conclude(job, reply, Outcome.SILENCED)
+            return
         result = await self._agent.reply(self._room, job, reply)
         if isinstance(result, NoReply):
             self._conclude(job, reply, result.outcome, result.detail)
-            if result.outcome is Outcome.LLM_FAILED:
-                await self._say_canned_line(job)
+            if result.outcome is Outcome.LLM_FAILED and job.line.kind is not LineKind.TICK:
+                await self._say_canned_line(job)  # nobody waits for an answer to a tick
+            return
+        if self._room.config.silenced:
+            self._conclude(job, reply, Outcome.SILENCED)
             return
         if self._room.config.dry_run:
             job.permit.send(self._clock.monotonic())
@@ -139,7 +145,8 @@ class LaneWorker:
         """
         room, now = self._room, self._clock.monotonic()
         settings = room.config.response_processing
-        if not settings.fallback_responses_enabled or not settings.fallback_responses:
+        enabled = settings.fallback_responses_enabled and not room.config.silenced
+        if not enabled or not settings.fallback_responses:
             return
         last = room.canned_line_at
         if last is not None and now - last < CANNED_LINE_SECONDS:

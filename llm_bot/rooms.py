@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from llm_bot.config import Config, RoomConfig, resolve_room
-from llm_bot.errors import BusError
 from llm_bot.room import Room
 from llm_bot.room_service import RoomService, Surroundings
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class PreparedRooms:
+    """The rooms of another configuration, subscribed to and not yet heard.
+
+    All are by name in lower case. `fresh` are new and hold the configuration, `services` those that
+    will work it; `asked` are the ones among them that had something to subscribe to.
+    """
+
+    known: frozenset[str]
+    fresh: dict[str, Room]
+    services: dict[str, RoomService]
+    asked: tuple[RoomService, ...]
 
 
 class Rooms:
@@ -32,53 +43,92 @@ class Rooms:
         """Make, work and hear every room of `config`. Raises `BusError`."""
         self._shared = shared
         self._tasks = tasks
-        for key, room in _enabled(config).items():
-            service = RoomService(Room(room, secrets=config.secrets()), shared)
+        for key, room in _made(config, config.secrets()).items():
+            service = RoomService(room, shared)
             self._services[key] = service
             service.start(tasks)
             await service.listen()
 
-    async def change(self, config: Config) -> None:
-        """Make the rooms those of `config`, or raise and leave everything as it was.
+    async def prepare(self, config: Config, secrets: tuple[str, ...]) -> PreparedRooms:
+        """Everything that can fail about having the rooms of `config`. If it does, or is cancelled,
+        all is as it was.
 
         Raises:
-            BusError: A new room can't be subscribed to.
+            BusError: Something new can't be subscribed to, or the server refuses all of a room.
         """
-        secrets = config.secrets()
-        fresh = {key: Room(room, secrets=secrets) for key, room in _enabled(config).items()}
-        coming = {
-            key: RoomService(self._parked.get(key, room), self._shared)
-            for key, room in fresh.items()
-            if key not in self._services
-        }
-        await self._hear(coming, fresh)
-        # From here to the last assignment nothing waits, so nobody sees half of it.
-        leaving = [key for key in self._services if key not in fresh]
-        gone = [self._services.pop(key) for key in leaving]
-        for key, room in fresh.items():
-            if key in coming:
-                coming[key].start(self._tasks)
-            (self._services.get(key) or coming[key]).adopt(room)
-        self._services.update(coming)
-        known = {channel.name.lower() for channel in config.channels}
-        parked = {**self._parked, **{service.room.key: service.room for service in gone}}
-        self._parked = {key: room for key, room in parked.items() if key in known - fresh.keys()}
-        await asyncio.gather(*map(_let_go, gone))
-        await asyncio.gather(*(service.forget_old_subjects() for service in self))
-
-    async def _hear(self, coming: dict[str, RoomService], fresh: dict[str, Room]) -> None:
-        """Subscribe what is new, of new rooms and of those whose address changed."""
-        staying = {key: self._services[key] for key in fresh if key in self._services}
+        # In a thread: hundreds of rooms take their time, and the others are to be heard meanwhile.
+        fresh = await asyncio.to_thread(_made, config, secrets)
+        services = {key: self._service_for(key, room) for key, room in fresh.items()}
+        known = frozenset(channel.name.lower() for channel in config.channels)
         try:
-            for key, service in {**coming, **staying}.items():
-                await service.listen(fresh[key].config)
-            await self._shared.bus.flush()
-        except BusError:
-            for service in coming.values():
-                await service.stop_hearing()
-            for service in staying.values():
-                await service.forget_old_subjects()
+            asked = await self._subscribe(services, fresh)
+        except BaseException:
+            await asyncio.gather(*(service.forget_old_subjects() for service in services.values()))
             raise
+        return PreparedRooms(known, fresh, services, asked)
+
+    def _service_for(self, key: str, fresh: Room) -> RoomService:
+        """The one at work, a new one that remembers, or one for a room never seen."""
+        service = self._services.get(key)
+        if service is not None and service.room.is_same_place(fresh.config):
+            return service
+        parked = self._parked.get(key)
+        if parked is not None and parked.is_same_place(fresh.config):
+            return RoomService(parked, self._shared)
+        return RoomService(fresh, self._shared)
+
+    async def _subscribe(
+        self, services: dict[str, RoomService], fresh: dict[str, Room]
+    ) -> tuple[RoomService, ...]:
+        """Subscribe to what isn't yet, and return those rooms that had any of it."""
+        asked = {
+            key: service
+            for key, service in services.items()
+            if await service.listen(fresh[key].config)
+        }
+        if asked:  # else nothing is wanted of the bus, which may be away
+            await self._shared.bus.flush()
+        for key, service in asked.items():
+            service.require_hearing(fresh[key].config)
+        return tuple(asked.values())
+
+    def swap(self, prepared: PreparedRooms) -> list[RoomService]:
+        """Make the rooms the prepared ones, at once: nothing waits here, so nobody sees half of it.
+
+        Returns those that have left, for `tidy_up`.
+        """
+        gone = {
+            key: one for key, one in self._services.items() if prepared.services.get(key) != one
+        }
+        for key, service in gone.items():
+            service.leave()
+            if key in prepared.services:  # another place by the same name
+                prepared.services[key].room.count_on_from(service.room)
+        for key, service in prepared.services.items():
+            service.adopt(prepared.fresh[key])
+            if self._services.get(key) is not service:
+                service.start(self._tasks)
+        self._services = dict(prepared.services)
+        self._park(gone, prepared.known)
+        for service in prepared.asked:
+            service.tell_refusals()
+        return list(gone.values())
+
+    def _park(self, gone: dict[str, RoomService], known: frozenset[str]) -> None:
+        """Keep what disabled rooms remember, and nothing of removed ones."""
+        idle = {**self._parked, **{key: service.room for key, service in gone.items()}}
+        self._parked = {
+            key: room for key, room in idle.items() if key in known and key not in self._services
+        }
+        for room in self._parked.values():
+            room.lose_sight()
+
+    async def tidy_up(self, gone: list[RoomService]) -> None:
+        """End what is at work for nobody any more, in `gone` rooms and in those that stay."""
+        await asyncio.gather(
+            *(service.close() for service in gone),
+            *(service.forget_old_subjects() for service in self),
+        )
 
     async def stop_hearing(self) -> None:
         """Hear nothing more anywhere."""
@@ -89,9 +139,8 @@ class Rooms:
         await asyncio.gather(*(service.finish(seconds) for service in self))
 
 
-async def _let_go(service: RoomService) -> None:
-    await service.stop_hearing()
-    await service.finish(0)
+def _made(config: Config, secrets: tuple[str, ...]) -> dict[str, Room]:
+    return {key: Room(room, secrets=secrets) for key, room in _enabled(config).items()}
 
 
 def _enabled(config: Config) -> dict[str, RoomConfig]:

@@ -41,6 +41,12 @@ class Roster:
             self.join(person)
         self.is_known = True
 
+    def assume(self, people: Iterable[Person]) -> None:
+        """A stored list, which may be older than what was heard: that stays as it is."""
+        if not self.is_known:
+            heard = tuple(self._people.values())
+            self.replace((*people, *heard))
+
     def join(self, person: Person) -> None:
         if len(self._people) < MAX_PEOPLE or person.name.lower() in self._people:
             self._people[person.name.lower()] = person

@@ -34,6 +34,8 @@ def sentence(record: DecisionRecord) -> str:
 
 
 def _under_way(record: DecisionRecord) -> str:
+    if record.event == "tick":
+        return "The bot is about to join in, if the model wants to."
     return f"{_cause(record)}; a reply is under way."
 
 
@@ -83,7 +85,10 @@ def _replayed(_: DecisionRecord) -> str:
 
 
 def _stale(_: DecisionRecord) -> str:
-    return "It was old when it arrived (bot.max_event_age_seconds), so the moment has passed."
+    return (
+        "It was old when it arrived (bot.max_event_age_seconds), so the moment has passed;"
+        " if it was said just then, a clock is wrong."
+    )
 
 
 def _loop(record: DecisionRecord) -> str:
@@ -150,9 +155,20 @@ def _idle(record: DecisionRecord) -> str:
     gate = next((gate for gate in record.gates if not gate.passed), None)
     if gate is None:
         return "The timer found nothing to join in on (evaluation_interval_seconds)."
-    found = "" if gate.value is None else f" was {_value(gate.value)}"
-    wanted = "" if gate.threshold is None else f", wanted {_value(gate.threshold)}"
-    return f"The timer found nothing to join in on: {gate.name}{found}{wanted}."
+    why = IDLE_REASONS[gate.name].format(_value(gate.value), _value(gate.threshold))
+    return f"The timer found nothing to join in on: {why}."
+
+
+IDLE_REASONS: Mapping[str, str] = {
+    "new_line": "nobody has said anything since its last look (evaluation_interval_seconds)",
+    "somebody_present": "nobody else is here",
+    "min_messages_since_last_bot_message": (
+        "lines of others since the bot's own last one: {}, wanted {}"
+        " (min_messages_since_last_bot_message)"
+    ),
+    "nothing_waiting": "replies that wait to be said first: {}",
+}
+"""Which gate of a tick didn't pass; the values are what was found and what was wanted."""
 
 
 def _queue_full(record: DecisionRecord) -> str:
@@ -160,7 +176,10 @@ def _queue_full(record: DecisionRecord) -> str:
 
 
 def _superseded(record: DecisionRecord) -> str:
-    return f"{record.user} has said something newer, which is answered in its place."
+    return (
+        f"{record.user} said something newer while this waited for its turn, which is answered in"
+        " its place."
+    )
 
 
 def _too_late(record: DecisionRecord) -> str:
@@ -264,7 +283,7 @@ def _cause(record: DecisionRecord) -> str:
         case "keyword":
             return f"{record.user} used {_keyword(record)}"
         case "contextual":
-            return "The bot wanted to join in"
+            return "The bot looked whether to join in"
         case _:
             return "It was to be answered"
 

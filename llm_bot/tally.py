@@ -7,11 +7,27 @@ turned into its families when somebody scrapes (`llm_bot.metrics`).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from typing import TypeVar
 
 SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SHORT_SECONDS = (0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.01, 0.1)
 CHARACTERS = (20.0, 40.0, 80.0, 120.0, 160.0, 200.0, 240.0, 320.0)
+
+
+Key = TypeVar("Key")
+
+
+class Counts(dict[Key, int]):
+    """A count for each key, 0 where nothing was counted; reading adds no key.
+
+    `collections.Counter` takes twice as long for `counts[key] += 1`: it has a `__delitem__` in
+    Python, for which the interpreter looks up every store by name.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, key: Key) -> int:
+        return 0
 
 
 class Histogram:
@@ -46,14 +62,14 @@ class RoomTally:
     )
 
     def __init__(self) -> None:
-        self.events: Counter[str] = Counter()
-        self.decisions: Counter[str] = Counter()
-        self.triggers_evaluated: Counter[str] = Counter()
-        self.triggers_fired: Counter[str] = Counter()
-        self.triggers_suppressed: Counter[tuple[str, str]] = Counter()
-        self.sent: Counter[str] = Counter()
-        self.filtered: Counter[str] = Counter()
-        self.deliveries: Counter[str] = Counter()
+        self.events: Counts[str] = Counts()
+        self.decisions: Counts[str] = Counts()
+        self.triggers_evaluated: Counts[str] = Counts()
+        self.triggers_fired: Counts[str] = Counts()
+        self.triggers_suppressed: Counts[tuple[str, str]] = Counts()
+        self.sent: Counts[str] = Counts()
+        self.filtered: Counts[str] = Counts()
+        self.deliveries: Counts[str] = Counts()
         self.response_characters = Histogram(CHARACTERS)
         self.reply_seconds = Histogram(SECONDS)
 
@@ -64,6 +80,6 @@ class Tally:
     __slots__ = ("dropped", "event_seconds", "last_event_at")
 
     def __init__(self) -> None:
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counts[str] = Counts()
         self.event_seconds = Histogram(SHORT_SECONDS)
         self.last_event_at: float | None = None

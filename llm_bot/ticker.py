@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.deciding import (
-    Admit,
     ArmedTrigger,
     Circumstances,
     Job,
@@ -19,7 +18,7 @@ from llm_bot.deciding import (
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.event_handler import OnDecision
 from llm_bot.llm_client import LLMError
-from llm_bot.models import ChatLine, LineKind
+from llm_bot.models import ChatLine, LineKind, Origin
 from llm_bot.ports import Clock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
@@ -61,74 +60,90 @@ class Ticker:
         if room.contextual is None or room.origin is None:
             return  # nothing was heard yet, so there is nothing to say and nowhere to say it
         trigger, armed = room.contextual
-        tick = self._make_tick(room)
+        tick = self._make_tick(room.origin)
+        record = self._record(tick)
         room.tally.triggers_evaluated[armed.kind] += 1
-        decision = self._decide(tick, trigger, armed)
-        record = self._record(tick, decision)
-        if isinstance(decision, Silent):
-            room.tally.triggers_suppressed[armed.kind, decision.outcome.value] += 1
-            self._conclude(tick, record, decision.outcome)
-            return
         try:
-            await self._ask(tick, trigger, decision, record)
-        except asyncio.CancelledError:
-            room.conclude(record, Outcome.SHUTDOWN)
-            raise
-        except Exception as exc:
-            # A bug in one tick must not end the process; it is counted and told in full.
-            log.exception("tick.error", extra={"channel": room.config.name})
-            self._conclude(tick, record, Outcome.ERROR, type(exc).__name__)
+            silence = await self._look(tick, trigger, armed, record)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._room.conclude(record, Outcome.SHUTDOWN)
+                raise
+            # Something that it waited for was cancelled. Raised on, it would end the timer, and a
+            # task group takes that for an orderly end.
+            silence = self._failed(exc)
+        except Exception as exc:  # noqa: BLE001 - a bug in one tick must not end the process
+            silence = self._failed(exc)
+        if silence is not None:
+            room.tally.triggers_suppressed[armed.kind, silence.outcome.value] += 1
+            room.conclude(record, silence.outcome, silence.detail)
+        if self._on_decision is not None:
+            self._on_decision(room, record, tick)
 
-    async def _ask(
-        self, tick: ChatLine, trigger: ContextualTrigger, decision: Admit, record: DecisionRecord
-    ) -> None:
+    async def _look(
+        self,
+        tick: ChatLine,
+        trigger: ContextualTrigger,
+        armed: ArmedTrigger,
+        record: DecisionRecord,
+    ) -> Silent | None:
+        """Decide, ask the model, and leave a job in the lane; or why there is none."""
         room = self._room
+        decision = decide_tick(
+            tick,
+            armed,
+            trigger.gates(room.survey()),
+            may_speak_unasked=room.may_speak_unasked,
+            limits=room.config.rate_limits,
+            limiter=self._limiter,
+            circumstances=self._circumstances(tick.arrived),
+            chance=self._chance,
+        )
+        record.gates = decision.gates
+        if isinstance(decision, Silent):
+            return decision
         try:
             wanted = await self._agent.wants_to_take_part(room, tick, trigger.config)
         except LLMError as error:
-            log.warning(
-                "tick.failed",
-                extra={"channel": room.config.name, "code": error.code},
-            )
-            self._conclude(tick, record, Outcome.LLM_FAILED, error.code)
-            return
+            log.warning("tick.failed", extra={"channel": room.config.name, "code": error.code})
+            return Silent(Outcome.LLM_FAILED, detail=error.code)
         if not wanted:
-            self._conclude(tick, record, Outcome.DECLINED)
-            return
-        if room.public_lane.room <= 0:
-            self._conclude(tick, record, Outcome.QUEUE_FULL)
-            return
-        permit = admit_tick(
-            decision.trigger,
+            return Silent(Outcome.DECLINED)
+        decision = admit_tick(
+            tick,
+            armed,
             limits=room.config.rate_limits,
             limiter=self._limiter,
-            now=self._clock.monotonic(),
+            circumstances=self._circumstances(self._clock.monotonic()),
         )
-        if isinstance(permit, Outcome):
-            self._conclude(tick, record, permit)
-            return
-        room.tally.triggers_fired[decision.trigger.kind] += 1
+        record.gates += tuple(gate for gate in decision.gates if not gate.passed)
+        if isinstance(decision, Silent):
+            return decision
+        room.tally.triggers_fired[armed.kind] += 1
         deadline = tick.arrived + room.config.replies.deadline_seconds
-        room.public_lane.put(Job(tick, decision.trigger, permit, record, deadline))
-        self._tell(tick, record)
+        room.public_lane.put(Job(tick, armed, decision.permit, record, deadline))
+        return None
 
-    def _make_tick(self, room: Room) -> ChatLine:
-        assert room.origin is not None  # noqa: S101 - `tick` has looked
+    def _failed(self, error: BaseException) -> Silent:
+        """A bug: counted, and told in full."""
+        log.error("tick.error", exc_info=error, extra={"channel": self._room.config.name})
+        return Silent(Outcome.ERROR, detail=type(error).__name__)
+
+    def _make_tick(self, origin: Origin) -> ChatLine:
         return ChatLine(
             LineKind.TICK,
             "",
             "",
             new_correlation_id(),
-            room.origin,
+            origin,
             self._clock.time(),
             self._clock.monotonic(),
         )
 
-    def _decide(
-        self, tick: ChatLine, trigger: ContextualTrigger, armed: ArmedTrigger
-    ) -> Admit | Silent:
-        room, now = self._room, tick.arrived
-        circumstances = Circumstances(
+    def _circumstances(self, now: float) -> Circumstances:
+        room = self._room
+        return Circumstances(
             now=now,
             is_silenced=room.config.silenced,
             is_loop=False,
@@ -137,19 +152,8 @@ class Ticker:
             waiting=None,
             queue_room=room.public_lane.room,
         )
-        most = room.config.bot.max_unanswered_own_lines
-        return decide_tick(
-            tick,
-            armed,
-            trigger.gates(room.survey()),
-            may_speak_unasked=room.public_loops.unanswered_own_lines < most,
-            limits=room.config.rate_limits,
-            limiter=self._limiter,
-            circumstances=circumstances,
-            chance=self._chance,
-        )
 
-    def _record(self, tick: ChatLine, decision: Admit | Silent) -> DecisionRecord:
+    def _record(self, tick: ChatLine) -> DecisionRecord:
         record = DecisionRecord(
             tick.correlation_id,
             self._room.config.name,
@@ -158,17 +162,6 @@ class Ticker:
             tick.kind.value,
             None,
             trigger=ContextualTrigger.kind,
-            gates=decision.gates,
         )
         self._room.decisions.add(record)
         return record
-
-    def _conclude(
-        self, tick: ChatLine, record: DecisionRecord, outcome: Outcome, detail: str = ""
-    ) -> None:
-        self._room.conclude(record, outcome, detail)
-        self._tell(tick, record)
-
-    def _tell(self, tick: ChatLine, record: DecisionRecord) -> None:
-        if self._on_decision is not None:
-            self._on_decision(self._room, record, tick)

@@ -324,7 +324,7 @@ class Peer:
         await self.client.close()
 
     async def _hear(self, message: Msg) -> None:
-        if message.subject.startswith(("_INBOX.", "$", *EVENT_PREFIXES)):
+        if message.subject.startswith(("_INBOX.", "$", "kryten.user_level.", *EVENT_PREFIXES)):
             return
         body = json.loads(message.data)
         self.said.append(Said(message.subject, body, dict(message.headers or {})))

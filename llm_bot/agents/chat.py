@@ -14,6 +14,7 @@ from llm_bot.deciding import Job
 from llm_bot.decisions import Outcome, ReplyRecord
 from llm_bot.guard import FilterReason, Guarded
 from llm_bot.llm_client import (
+    AllProvidersFailedError,
     DeadlineExceededError,
     GenerationError,
     LLMError,
@@ -90,9 +91,8 @@ class ChatAgent:
     ) -> bool:
         """Ask the model whether to say something unasked. Raises `LLMError`; too late is a no."""
         seconds = config.participation_timeout_seconds
-        prompt = self._prompt(room, tick, asked=config.participation_prompt)
         request = LLMRequest(
-            prompt.question(),
+            self._prompt(room, tick).question(config.participation_prompt),
             model=room.config.llm_model,
             max_tokens=PARTICIPATION_TOKENS,
             timeout_seconds=seconds,
@@ -105,7 +105,7 @@ class ChatAgent:
             return False
         return is_yes(response.content)
 
-    def _prompt(self, room: Room, line: ChatLine, *, asked: str = "") -> Prompt:
+    def _prompt(self, room: Room, line: ChatLine) -> Prompt:
         return Prompt(
             config=room.config,
             bot_name=room.own_names[0],
@@ -113,7 +113,6 @@ class ChatAgent:
             conversation=room.conversation(line, self._clock.time()),
             media_title=room.media.title if room.media else "",
             tag=secrets.token_hex(6),
-            asked=asked,
         )
 
     def _request(self, room: Room, job: Job, remaining: float) -> LLMRequest:
@@ -166,10 +165,13 @@ class ChatAgent:
 
 def _told(error: LLMError, room: Room) -> str:
     """What may be told of `error`: a server that minds a request may quote the chat in it."""
-    may_quote = isinstance(error, ValidationError | GenerationError) and (error.status or 0) >= 400
-    if room.config.logging_content == "full" or not may_quote:
+    if room.config.logging_content == "full":
         return str(error)
-    return f"{error.provider}: {error.code} (HTTP {error.status})"
+    if isinstance(error, AllProvidersFailedError) and error.errors:
+        return "; ".join(_told(each, room) for each in error.errors)
+    if isinstance(error, ValidationError | GenerationError) and (error.status or 0) >= 400:
+        return f"{error.provider}: {error.code} (HTTP {error.status})"
+    return str(error)
 
 
 def _filtered(room: Room, reason: FilterReason, record: ReplyRecord) -> NoReply:

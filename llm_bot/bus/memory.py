@@ -24,6 +24,8 @@ CLOSE_SECONDS = 5.0
 class MemoryEventBus:
     """Connected from the start. `disconnect` and `reconnect` play an outage of the server.
 
+    `values` is what `read_value` finds, by bucket and key.
+
     Each subscription has a queue and a task of its own, so a slow handler holds up only itself.
     """
 
@@ -36,6 +38,7 @@ class MemoryEventBus:
         self._up.set()
         self._closed = False
         self._reconnects = 0
+        self.values: dict[tuple[str, str], bytes] = {}
         self.dropped = 0
         self.handler_errors = 0
 
@@ -93,6 +96,16 @@ class MemoryEventBus:
             return await pending.wait(timeout)
         finally:
             del self._replies[inbox]
+
+    async def read_value(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        timeout: float,  # noqa: ARG002 - nothing takes time here
+    ) -> bytes | None:
+        self._require_connection()
+        return self.values.get((bucket, key))
 
     async def flush(self, timeout: float = 5.0) -> None:  # noqa: ARG002 - nothing takes time here
         self._require_connection()

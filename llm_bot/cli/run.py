@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llm_bot.app import App
@@ -24,6 +26,18 @@ EXIT_FAILED = 3
 log = logging.getLogger(__name__)
 
 
+@contextmanager
+def _hangups_held() -> Iterator[None]:
+    """Keep a SIGHUP until somebody takes it: before the loop runs and after, it would end us."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.sigtimedwait({signal.SIGHUP}, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@_hangups_held()
 def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
     """Run until a signal says stop; SIGHUP reads the file anew. Returns the exit code."""
 
@@ -77,5 +91,14 @@ def _tell_warnings(loaded: LoadedConfig) -> None:
 async def _live(config: Config, load: Callable[[], Config]) -> None:
     stop = asyncio.Event()
     app = App(config, stop=stop, load=load)
-    with shutdown_signals(stop, reload=app.request_reload):
+    with shutdown_signals(stop, reload=app.request_reload), _hangups_taken():
         await app.run()
+
+
+@contextmanager
+def _hangups_taken() -> Iterator[None]:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

@@ -18,6 +18,11 @@ class Trigger(Protocol):
     @property
     def key(self) -> str: ...
 
+    @property
+    def hints(self) -> tuple[str, ...] | None:
+        """A line that holds none of these in lower case need not be asked about; None: ask."""
+        ...
+
     def match(self, line: ChatLine) -> str | None:
         """What in `line` it fires on, None if nothing."""
         ...
@@ -38,6 +43,11 @@ class WholeWords:
         self._phrases = tuple(sorted(filter(None, found), key=lambda text: (-len(text), text)))
         choices = "|".join(re.escape(phrase) for phrase in self._phrases)
         self._whole = re.compile(rf"(?<!\w)(?:{choices})(?!\w)")
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What is looked for, in lower case if case doesn't matter."""
+        return self._phrases
 
     def find(self, folded: str) -> str | None:
         """The first phrase in `folded`, which is the text in lower case if case doesn't matter."""

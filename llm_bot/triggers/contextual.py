@@ -32,6 +32,7 @@ class ContextualTrigger:
 
     kind = "contextual"
     key = "contextual"
+    hints = ()
 
     def __init__(self, config: ContextualTriggerConfig) -> None:
         self.config = config

@@ -12,6 +12,7 @@ class PmTrigger:
 
     kind = "pm"
     key = "pm"
+    hints = None
 
     def match(self, line: ChatLine) -> str | None:
         return line.user

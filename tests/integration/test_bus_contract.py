@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+import nats
 import pytest
 
 from llm_bot.bus.memory import MemoryEventBus
@@ -454,6 +455,44 @@ async def test_accept_that_raises(bus):
     assert bus.handler_errors == 0
 
 
+# --- values ---
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def storing_bus(request) -> AsyncIterator[EventBus]:
+    """A bus with a bucket `room` in which `users` and `empty` have values."""
+    values = {"users": ALL_BYTES, "empty": b""}
+    bus: MemoryEventBus | NatsBus
+    match request.param:
+        case "memory":
+            bus = MemoryEventBus()
+            bus.values.update({("room", key): value for key, value in values.items()})
+        case _:
+            server = request.getfixturevalue("own_nats_server")(jetstream=True)
+            client = await nats.connect(server.url)
+            bucket = await client.jetstream().create_key_value(bucket="room")
+            for key, value in values.items():
+                await bucket.put(key, value)
+            await client.close()
+            bus = await connected_to(server.url)
+    yield bus
+    await bus.close()
+
+
+async def test_read_value(storing_bus):
+    """A value comes back as it was stored; capitals matter."""
+    assert await storing_bus.read_value("room", "users", timeout=5) == ALL_BYTES
+    assert await storing_bus.read_value("room", "empty", timeout=5) == b""
+    for bucket, key in (("room", "other"), ("room", "Users"), ("Room", "users"), ("r.m", "a b")):
+        assert await storing_bus.read_value(bucket, key, timeout=5) is None
+
+
+async def test_read_value_without_buckets(bus):
+    """Where there are no buckets there is no value, and nobody waits for one."""
+    reading = bus.read_value("room", "users", timeout=60)
+    assert await asyncio.wait_for(reading, 5) is None
+
+
 # --- the connection ---
 
 
@@ -498,6 +537,7 @@ async def test_close(bus):
     for call in (
         bus.publish("a", b""),
         bus.request("a", b"", timeout=1),
+        bus.read_value("a", "b", timeout=1),
         bus.subscribe("a", heard.append),
         bus.flush(),
         bus.wait_connected(),
@@ -520,6 +560,8 @@ async def test_outage(outage):
         await bus.publish("a", b"away")
     with pytest.raises(BusUnavailableError):
         await bus.request("a", b"away", timeout=1)
+    with pytest.raises(BusUnavailableError):
+        await bus.read_value("a", "b", timeout=1)
     with pytest.raises(BusUnavailableError):
         await bus.flush()
 

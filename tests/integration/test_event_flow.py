@@ -283,6 +283,7 @@ async def test_health(tmp_path, nats_server, model):
         after = daemon.health()
 
         assert before.pop("uptime_seconds") < after.pop("uptime_seconds")
+        assert set(before.pop("rooms")) == set(after.pop("rooms")) == {"RigRoom", "Still"}
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", after.pop("last_event_timestamp"))
         assert before == {
             "status": "healthy",
@@ -368,7 +369,7 @@ async def test_metrics(tmp_path, nats_server, model):
 
 
 async def test_log_keeps_quiet(tmp_path, own_nats_server, model):
-    """By default no line, prompt, answer or secret is in the log, at whatever level."""
+    """By default no line, prompt, answer or secret is in the log, at whatever level (LOG-4)."""
     password = "nats-password-4711"
     server = own_nats_server(config=f'authorization {{ user: rig, password: "{password}" }}')
     model.script(

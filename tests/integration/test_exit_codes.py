@@ -20,7 +20,7 @@ async def ended(daemon: Daemon) -> int:
 
 
 async def test_stopped(tmp_path, nats_server):
-    """0: it was told to stop."""
+    """0: it was told to stop (LIFE-5)."""
     async with Daemon(tmp_path, settings(nats=nats_server.url, model=MODEL)) as daemon:
         daemon.terminate()
 
@@ -76,7 +76,7 @@ async def test_no_nats(tmp_path):
 
 
 async def test_port_taken(tmp_path, nats_server):
-    """3: somebody else has the HTTP port; the log names it."""
+    """3: somebody else has the HTTP port; the log names it (LIFE-5)."""
     with socket.socket() as other:
         other.bind((LOOPBACK, 0))
         other.listen()

@@ -68,7 +68,7 @@ async def test_short_outage(tmp_path, own_nats_server, model):
 
 
 async def test_long_outage(tmp_path, own_nats_server, model):
-    """A reply whose deadline passes while NATS is away is never said."""
+    """A reply whose deadline passes while NATS is away is never said (REQ-8)."""
     server = own_nats_server()
     whole = settings(nats=server.url, model=model.url, replies={"deadline_seconds": 1})
     async with Daemon(tmp_path, whole) as daemon:
@@ -240,6 +240,7 @@ def administrator(server: NatsServer) -> Peer:
 
 async def test_refused_in_all_dialects(tmp_path, own_nats_server, model):
     """A room that may not be heard in any dialect: not ready, and an error names the subjects."""
+    # HEAR-5
     server = own_nats_server(config=accounts("kryten.events.>", "cytube.events.>"))
     whole = settings(nats=server.url, model=model.url)
     whole["nats"] |= {"user": "bot", "password": "bot-password"}
@@ -271,6 +272,7 @@ async def test_one_room_refused(tmp_path, own_nats_server, model):
 
 async def test_refused_in_some_dialects(tmp_path, own_nats_server, model):
     """A dialect that may not be heard is a warning; the room is ready and answered in another."""
+    # HEAR-5
     server = own_nats_server(config=accounts("cytube.events.>"))
     whole = settings(nats=server.url, model=model.url)
     whole["nats"] |= {"user": "bot", "password": "bot-password"}

@@ -103,7 +103,7 @@ def dropped(daemon: Daemon) -> dict[str, int]:
 
 async def test_garbage(tmp_path, nats_server):
     """Random bytes, wrong types at every level, deep nesting: each is counted, none is fatal, the
-    log has a sample, and a mention afterwards is answered."""
+    log has a sample, and a mention afterwards is answered (REQ-9)."""
     async with StandInModelServer() as model:
         whole = settings(
             nats=nats_server.url,

@@ -32,7 +32,7 @@ def two_rooms(nats: str, model: ScriptedServer) -> dict[str, object]:
 
 async def test_stalled_room(tmp_path, nats_server, model):
     """A model that doesn't answer in one room delays nothing in another, nor the hearing and
-    deciding in its own, nor its private messages."""
+    deciding in its own, nor its private messages (REQ-6)."""
     async with (
         Daemon(tmp_path, two_rooms(nats_server.url, model)) as daemon,
         Peer(nats_server.url, channel="Slow") as slow,

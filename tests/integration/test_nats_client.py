@@ -103,6 +103,7 @@ async def settled(bus: NatsBus) -> None:
 
 async def test_tries_end(make_bus):
     """With no server there are as many tries as configured, each later; the error says where."""
+    # LIFE-2
     clock, port = QuickClock(), free_port()
     bus = make_bus(f"nats://{LOOPBACK}:{port}", clock=clock, max_reconnect_attempts=9)
 
@@ -114,7 +115,7 @@ async def test_tries_end(make_bus):
 
 
 async def test_tries_for_ever(make_bus, own_nats_server):
-    """With 0 tries it goes on until there is a server."""
+    """With 0 tries it goes on until there is a server (LIFE-2)."""
     server = own_nats_server()
     server.kill()
 
@@ -494,7 +495,7 @@ async def test_max_payload(make_bus, own_nats_server):
 
 
 async def test_interleaved_order(make_bus, nats_server):
-    """2,000 events of four names, through one wildcard subscription, stay in order."""
+    """2,000 events of four names, through one wildcard subscription, stay in order (HEAR-2)."""
     bus, other = make_bus(nats_server.url), make_bus(nats_server.url)
     await bus.connect()
     await other.connect()
@@ -567,6 +568,7 @@ async def test_odd_messages(make_bus, nats_server):
 
 async def test_stream_answers_first(make_bus, own_nats_server):
     """A JetStream stream over the subject answers before the connector does: `accept` tells."""
+    # SEND-2
     server = own_nats_server(jetstream=True)
     bus = make_bus(server.url)
     await bus.connect()

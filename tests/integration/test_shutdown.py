@@ -25,6 +25,7 @@ async def model():
 
 async def test_in_mid_reply(tmp_path, nats_server, model):
     """A reply that is under way, and one that waits, are still said; nothing new is heard."""
+    # LIFE-3
     gate = asyncio.Event()
     model.script(Answer(body=chat_body("The first."), gate=gate), chat("The second."))
     whole = settings(nats=nats_server.url, model=model.url, shutdown_grace_seconds=10)
@@ -48,6 +49,7 @@ async def test_in_mid_reply(tmp_path, nats_server, model):
 
 async def test_grace_is_over(tmp_path, nats_server, model):
     """What isn't finished within the grace period is given up; the exit code is 0 all the same."""
+    # LIFE-3
     model.script(Stall())
     whole = settings(nats=nats_server.url, model=model.url, shutdown_grace_seconds=GRACE_SECONDS)
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
@@ -62,7 +64,7 @@ async def test_grace_is_over(tmp_path, nats_server, model):
 
 
 async def test_second_signal(tmp_path, nats_server, model):
-    """A second SIGTERM ends it at once with 130."""
+    """A second SIGTERM ends it at once with 130 (LIFE-4)."""
     model.script(Stall())
     whole = settings(nats=nats_server.url, model=model.url, shutdown_grace_seconds=60)
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
@@ -78,6 +80,7 @@ async def test_second_signal(tmp_path, nats_server, model):
 
 async def test_without_nats(tmp_path, own_nats_server, model):
     """With NATS away, and a reply waiting for it, it ends with 0 within the grace period."""
+    # REQ-10
     server = own_nats_server()
     gate = asyncio.Event()
     model.script(Answer(body=chat_body("Too late."), gate=gate))

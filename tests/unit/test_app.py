@@ -104,6 +104,7 @@ async def model():
 
 async def test_line_in_a_reply_out_and_an_end_in_order(model):
     """A mention is answered in its room; after the stop the bus is closed and nothing is ready."""
+    # LIFE-1
     scene = Scene(model)
     async with scene.room("RoomA") as room, scene.running():
         assert scene.app.is_ready()
@@ -124,6 +125,7 @@ async def test_line_in_a_reply_out_and_an_end_in_order(model):
 
 async def test_ready_follows_the_bus(model):
     """Not ready before the start, nor while the bus is away; ready again when it is back."""
+    # OBS-4
     scene = Scene(model)
     assert not scene.app.is_ready()
     async with scene.running():
@@ -198,7 +200,7 @@ async def test_stop_with_the_bus_away_ends_in_time(model):
 
 
 async def test_disabled_channel_is_not_heard_and_silenced_one_says_nothing(model):
-    """`enabled: false`: no subscription; `silenced`: heard, decided about, and quiet."""
+    """`enabled: false`: no subscription; `silenced`: heard, decided about, and quiet (OBS-6)."""
     channels = (
         {"name": "RoomA"},
         {"name": "Off", "enabled": False},
@@ -213,6 +215,10 @@ async def test_disabled_channel_is_not_heard_and_silenced_one_says_nothing(model
     ):
         states = {"RoomA": "active", "Off": "disabled", "Quiet": "silent"}
         assert scene.app.status()["channels"] == states
+        noflood = {"action": "chat", "msg": "You are muted"}
+        await scene.bus.publish("kryten.events.cytube.rooma.noflood", noflood)
+        states["RoomA"] = "muted"
+        await eventually(lambda: scene.app.status()["channels"] == states)
         await off.say("oscar", "MyBot: hello?")
         await quiet.say("quentin", "MyBot: hello?")
         await room.say("alice", "MyBot: hello?")
@@ -254,6 +260,7 @@ async def test_two_rooms_know_nothing_of_each_other(model):
 
 async def test_slow_answer_in_one_room_delays_nothing_elsewhere(model):
     """While one room waits for the model, another is heard and decided about, and so is it."""
+    # REQ-6
     scene = Scene(model, channels=({"name": "RoomA"}, {"name": "RoomB"}))
     async with scene.room("RoomA") as a, scene.room("RoomB") as b, scene.running():
         model.delay_seconds = 1.0

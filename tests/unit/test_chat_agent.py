@@ -127,7 +127,7 @@ async def test_room_may_have_a_model_and_a_prompt_of_its_own():
 
 
 async def test_system_message_stays_the_same_and_the_fence_does_not():
-    """The system message is byte-stable for a room; each request has a tag of its own."""
+    """The system message is byte-stable for a room; each request has a tag of its own (ASK-2)."""
     scene = Scene("One thing.", "Another thing.", rate_limits={"global_cooldown_seconds": 0})
     scene.remember("hello all")
     await scene.ask()
@@ -253,7 +253,7 @@ async def test_error_before_any_request_spends_nothing():
 
 
 async def test_failure_is_logged_without_what_was_said(caplog):
-    """The log says code and attempts, and nothing of the prompt."""
+    """The log says code and attempts, and nothing of the prompt (LOG-4)."""
     scene = Scene(llm_failure(llm_client.RateLimitError("slow down", status=429), attempts=2))
     await scene.ask()
     (told,) = [one for one in caplog.records if one.message == "llm.failed"]
@@ -264,6 +264,52 @@ async def test_failure_is_logged_without_what_was_said(caplog):
         "MyChannel",
     )
     assert "which film" not in str(fields)
+
+
+QUOTING = "I can't read 'MyBot: which film is it?'"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(
+            llm_client.ValidationError(QUOTING, provider="openai", status=400),
+            "openai: validation (HTTP 400)",
+            id="refused",
+        ),
+        pytest.param(
+            llm_client.GenerationError(QUOTING, provider="o", status=500, code="server_error"),
+            "o: server_error (HTTP 500)",
+            id="failed",
+        ),
+        pytest.param(
+            llm_client.AllProvidersFailedError(
+                errors=[
+                    llm_client.ValidationError(QUOTING, provider="openai", status=422),
+                    llm_client.ConnectionError("no route", provider="ollama"),
+                ]
+            ),
+            "openai: validation (HTTP 422); ollama: no route",
+            id="all-of-them",
+        ),
+        pytest.param(
+            llm_client.AuthenticationError("wrong key", provider="openai", status=401),
+            "openai: wrong key (HTTP 401)",
+            id="not-about-the-request",
+        ),
+    ],
+)
+async def test_words_of_a_server_that_may_quote_the_chat_are_not_told(error, told, caplog):
+    """Code and status instead, in log and record, unless `logging.content` is `full` (LOG-4)."""
+    for content, expected in (("redacted", told), ("full", str(error))):
+        caplog.clear()
+        scene = Scene(llm_failure(error), logging={"content": content})
+        result = await scene.ask()
+
+        assert isinstance(result, NoReply)
+        assert result.detail == expected
+        (logged,) = [one for one in caplog.records if one.message == "llm.failed"]
+        assert vars(logged)["error"] == expected
 
 
 def test_every_error_of_the_client_is_tried_here():

@@ -101,6 +101,7 @@ def test_wrong_usage_is_one_line_and_64(
     replace_commands: Replace, capsys: pytest.CaptureFixture[str], line: str, about: str
 ) -> None:
     """Wrong usage runs nothing, exits with 64 and says in one line on standard error what."""
+    # LIFE-5
     replace_commands(lambda *args, **kwargs: pytest.fail("ran"))
     assert main(line.split(" ")) == 64
     out, err = capsys.readouterr()
@@ -151,7 +152,7 @@ def test_interrupted_command_ends_with_130(
 def test_uncaught_exception_is_logged_and_3(
     replace_commands: Replace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What nobody expected is in the log with its traceback, and the exit code is 3."""
+    """What nobody expected is in the log with its traceback, and the exit code is 3 (LIFE-5)."""
 
     def broken(*args: object, **kwargs: object) -> int:
         raise RuntimeError("surprise")
@@ -221,6 +222,22 @@ def test_reader_that_goes_away_causes_no_noise(arguments: list[str]) -> None:
         os.close(writer)
     assert ended.stderr == ""
     assert ended.returncode == 141
+
+
+def test_closed_standard_error_is_survived(tmp_path: Path) -> None:
+    """A daemon that was started without a standard error has nowhere to log to, and runs (`2>&-`).
+
+    It comes as far as to NATS, which isn't there.
+    """
+    (tmp_path / "config.yaml").write_text(
+        "nats: {servers: [nats://127.0.0.1:1], max_reconnect_attempts: 1}\n"
+        "channels: [{name: room}]\n"
+        "bot: {username: MyBot}\n"
+        "llm_api: {provider: ollama, base_url: http://127.0.0.1:1/v1, model: m}\n"
+        "health: {port: 0}\n"
+    )
+    ended = _run(["sh", "-c", 'exec "$0" "$@" 2>&-', *MODULE], cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
 
 
 def test_poor_locale_stops_nothing(tmp_path: Path) -> None:

@@ -149,13 +149,13 @@ class TestPlainCommand:
         action: str,
         data: dict[str, str],
     ) -> None:
-        """Subject by dialect, and `data` with exactly the fields that are taken."""
+        """Subject by dialect, and `data` with exactly the fields that are taken (SEND-6)."""
         command = plain_command("hi", to, Origin(dialect, heard), channel)
         assert command == Command(f"{place}.{action}", {"action": action, "data": data})
 
 
 class TestHeaders:
-    """Headers: `Correlation-Id`, `Timestamp`, `Source`, `Schema-Version`."""
+    """Headers: `Correlation-Id`, `Timestamp`, `Source`, `Schema-Version` (SEND-7)."""
 
     def test_all_four(self) -> None:
         """Everything that is sent carries the same four."""

@@ -66,11 +66,11 @@ def at(path: str, value: Any) -> dict[str, Any]:
 
 class TestDefaults:
     def test_the_least_configuration_is_enough(self):
-        """Only servers, channels, user name, address, model and key are required."""
+        """Only servers, channels, user name, address, model and key are required (CONF-13)."""
         assert config().log_level == "INFO"
 
     def test_triggers_left_out_are_mention_and_pm_with_their_limits(self):
-        """A configuration without triggers answers mentions and private messages."""
+        """A configuration without triggers answers mentions and private messages (CONF-16)."""
         mention, pm = config().triggers
         assert isinstance(mention, MentionTriggerConfig)
         assert isinstance(pm, PmTriggerConfig)
@@ -207,7 +207,7 @@ class TestBounds:
         ],
     )
     def test_nothing_is_converted(self, path, value):
-        """Text is no number, true is no 1, a single value is no list."""
+        """Text is no number, true is no 1, a single value is no list (CONF-6)."""
         (place,) = places(**at(path, value))
         assert place[:2] == tuple(path.split("."))
 
@@ -215,7 +215,7 @@ class TestBounds:
 class TestChannels:
     @pytest.mark.parametrize("name", ["a", "Film-Night_2", "x" * 30, "0"])
     def test_names_that_are_taken(self, name):
-        """A name is 1 to 30 of A-Z a-z 0-9 _ -."""
+        """A name is 1 to 30 of A-Z a-z 0-9 _ - (CONF-14)."""
         assert config(channels=[{"name": name}]).channels[0].name == name
 
     @pytest.mark.parametrize("name", ["", "x" * 31, "a b", "a.b", "a*", "ä", "a\n", "a>"])
@@ -224,7 +224,7 @@ class TestChannels:
         assert places(channels=[{"name": name}]) == {("channels", 0, "name")}
 
     def test_names_differ_without_case(self):
-        """Two channels of one name in different case are an error."""
+        """Two channels of one name in different case are an error (CONF-14)."""
         assert places(channels=[{"name": "a"}, {"name": "A"}]) == {("channels",)}
 
     def test_there_is_one(self):
@@ -291,7 +291,7 @@ class TestCrossChecks:
         ],
     )
     def test_what_does_not_go_together(self, sections, place):
-        """Settings that contradict each other are refused."""
+        """Settings that contradict each other are refused (CONF-17, CONF-19)."""
         assert places(**sections) == {place}
 
     def test_a_cross_check_speaks_beside_another_error(self):
@@ -319,7 +319,7 @@ class TestCrossChecks:
         ],
     )
     def test_when_the_health_server_needs_no_token(self, health):
-        """A token is required only where others could reach a server that runs."""
+        """A token is required only where others could reach a server that runs (CONF-20)."""
         config(health=health)
 
     @pytest.mark.parametrize(
@@ -333,6 +333,7 @@ class TestCrossChecks:
         assert is_loopback(host) is expected
 
 
+# CONF-16
 class TestTriggers:
     def test_several_keyword_triggers(self):
         """Keyword triggers may come as often as one likes."""
@@ -395,6 +396,7 @@ class TestPatternsAndTemplates:
     )  # fmt: skip
     def test_templates_that_are_refused(self, template):
         """Unknown fields, anything but a bare name in braces, and braces that stand alone."""
+        # CONF-18
         assert places(llm_api={"user_prompt_template": template}) == {
             ("llm_api", "user_prompt_template")
         }
@@ -457,6 +459,7 @@ SECRETS = {
 class TestSecrets:
     def test_all_of_them_are_told(self):
         """Secrets of every section, of fallbacks, of headers and of addresses are known."""
+        # CONF-21
         assert set(config(**SECRETS).secrets()) == {
             "pass-word-1",
             "in-the-url",
@@ -486,13 +489,14 @@ class TestSecrets:
         assert checked.nats.key_material == ()
 
     def test_none_in_a_repr(self):
-        """Neither repr nor str shows a secret."""
+        """Neither repr nor str shows a secret (CONF-22)."""
         checked = config(**SECRETS)
         for secret in checked.secrets():
             assert secret not in repr(checked)
             assert secret not in str(checked)
 
 
+# CONF-15
 class TestRooms:
     def test_what_a_room_inherits(self):
         """Without overrides a room has the global values."""

@@ -77,6 +77,7 @@ def refused(load):
     return problems
 
 
+# CONF-1
 class TestWholeFiles:
     @pytest.mark.parametrize(
         ("content", "line", "words"),
@@ -91,6 +92,10 @@ class TestWholeFiles:
             (b"a: 1\nb: [1, 2\nc: 3\n", 3, "a bracket or brace that isn't closed"),
             (b"a: 1\n\tb: 2\n", 2, "a tab"),
             (b"a: b: c\n", 1, "a second colon"),
+            (b"a:\n\tb: 2\n", 2, "a tab"),
+            (b"a: 1\nb: @c\n", 2, "a value that begins with @"),
+            (b"a:\n  b: 1\n   c: 2\n", 3, "a line that is indented deeper"),
+            (b"a:\n  - b: 1\n     c: 2\n", 3, "a line that is indented deeper"),
             (b"a: *b\n", 1, "without its anchor"),
             (b"a: 'b\n", 2, "a quote that isn't closed"),
             (b"a: 1\n---\nb: 2\n", 2, "a second document"),
@@ -265,7 +270,7 @@ EXPECTED = {
 
 class TestProblems:
     def test_all_of_them_at_once(self, refused):
-        """No problem hides another, and nothing else is reported."""
+        """No problem hides another, and nothing else is reported (REQ-11, CONF-7)."""
         assert set(refused(MANY)) == set(EXPECTED)
 
     @pytest.mark.parametrize("path", EXPECTED)
@@ -277,6 +282,22 @@ class TestProblems:
         assert found in problem.found
         assert expected in problem.expected
         assert suggestion in problem.suggestion
+
+    @pytest.mark.parametrize(
+        ("text", "path", "suggestion"),
+        [
+            ('health: {port: "8080"}', "health.port", "take the quotes away"),
+            ('health: {port: "eighty"}', "health.port", ""),
+            ('dry_run: "True"', "dry_run", "take the quotes away"),
+            ("dry_run: maybe", "dry_run", ""),
+            ("channels: {name: a}", "channels", "begin each item with a dash: - name: ..."),
+            ("triggers: {type: pm}", "triggers", "begin each item with a dash: - type: ..."),
+            ("bot: {aliases: {a: b}}", "bot.aliases", "write a list: [first, second]"),
+        ],
+    )
+    def test_what_is_suggested_would_help(self, refused, text, path, suggestion):
+        """Words in place of a number don't become one without their quotes."""
+        assert refused(text)[path].suggestion == suggestion
 
     def test_warnings_come_along(self, load):
         """Unknown keys are told beside the errors that they may have caused."""
@@ -295,7 +316,7 @@ class TestProblems:
         ],
     )  # fmt: skip
     def test_a_missing_key_is_on_the_line_of_its_parent(self, refused, text, line, path):
-        """The line is that of the nearest parent, else 1."""
+        """The line is that of the nearest parent, else 1 (CONF-7)."""
         assert refused(text)[path].line == line
 
     @pytest.mark.parametrize(
@@ -351,7 +372,7 @@ class TestEnvironment:
         ],
     )
     def test_what_is_replaced(self, text, result):
-        """`${NAME}` is replaced once, `$${` stands for `${`, and all else stays."""
+        """`${NAME}` is replaced once, `$${` stands for `${`, and all else stays (CONF-2)."""
         environ = {"A": "alpha", "B": "beta", "NESTED": "${A}"}
         assert substitute({"k": [text]}, environ).data == {"k": [result]}
 
@@ -366,7 +387,7 @@ class TestEnvironment:
         assert result == around.rstrip("$") + value
 
     def test_a_variable_that_is_not_set(self, refused):
-        """It is named, with the field, the line, and a variable of nearly that name."""
+        """It is named, with the field, the line, and a variable of nearly that name (CONF-2)."""
         text = LEAST.replace("model: m", "model: '${MODLE_NAME}'") + "instance: ${NOPE}\n"
         found = refused(text, {"MODEL_NAME": "x"})
         assert set(found) == {"llm_api.model", "instance"}
@@ -385,7 +406,7 @@ class TestEnvironment:
     @given(st.text())
     @in_one_directory
     def test_a_value_adds_no_yaml(self, load, value):
-        """Whatever a variable holds is one text and never structure."""
+        """Whatever a variable holds is one text and never structure (CONF-3)."""
         text = LEAST.replace("model: m", "model: m, system_prompt: '${A}'")
         environ = {"A": f"x{value}"}
         try:
@@ -407,7 +428,7 @@ class TestEnvironment:
         ],
     )
     def test_numbers_and_flags(self, load, setting, value, expected):
-        """One `${NAME}` may stand for a number or a flag where the field wants one."""
+        """One `${NAME}` may stand for a number or a flag where the field wants one (CONF-3)."""
         config = load(f"{LEAST}{setting}\n", {"V": value}).config
         (section, inner), *_ = yaml.safe_load(setting).items()
         found = getattr(config, section)
@@ -456,6 +477,7 @@ class TestEnvironment:
 class TestFiles:
     def test_secrets_in_files(self, load, tmp_path):
         """Each *_file is read, without the line break at its end, relative to the configuration."""
+        # CONF-4
         for name in ("password", "api", "fallback", "health"):
             (tmp_path / f"{name}.txt").write_text(f"the-{name}-secret\n")
         text = """\
@@ -511,7 +533,7 @@ health: {host: 0.0.0.0, token_file: health.txt}
         ],
     )
     def test_files_that_hold_no_secret(self, refused, tmp_path, name, content, words):
-        """A missing, empty or odd file is an error that names the path and the field."""
+        """A missing, empty or odd file is an error that names the path and the field (CONF-5)."""
         if content is not None:
             (tmp_path / name).write_bytes(content)
         text = LEAST.replace("model: m", f"model: m, api_key_file: '{name}'")
@@ -583,6 +605,7 @@ FROM_ENVIRONMENT = [
 ]
 
 
+# CONF-8
 class TestNoSecretInAnyError:
     @pytest.mark.parametrize("template", LEAKY)
     def test_secrets_that_are_written(self, load, template):
@@ -646,6 +669,7 @@ class TestWarnings:
     )  # fmt: skip
     def test_unknown_keys(self, load, setting, path, suggestion):
         """A key that isn't known is a warning with the closest known one, at every depth."""
+        # CONF-9
         (warning,) = load(f"{LEAST}{setting}\n").warnings
         assert warning.path == path
         assert warning.line == 5
@@ -687,7 +711,7 @@ class TestWarnings:
         ],
     )  # fmt: skip
     def test_what_has_no_effect_yet(self, load, monkeypatch, setting, paths):
-        """One warning lists the settings that ask for what this version doesn't do."""
+        """One warning lists the settings that ask for what this version doesn't do (CONF-10)."""
         monkeypatch.setattr("llm_bot.config_warnings.INERT_KEYS", INERT_BEFORE)
         warnings = load(f"{LEAST}{setting}\n").warnings
         listed = [warning.found for warning in warnings if "no effect yet" in warning.found]
@@ -722,7 +746,7 @@ class TestWarnings:
         ],
     )  # fmt: skip
     def test_what_is_hardly_meant(self, load, old, new, path):
-        """Settings that are allowed but make little sense are warned about."""
+        """Settings that are allowed but make little sense are warned about (CONF-11)."""
         (warning,) = load(LEAST.replace(old, new)).warnings
         assert warning.path == path
         assert "abc" not in str(warning)
@@ -849,7 +873,7 @@ class TestDifferences:
         assert change.needs_restart
 
     def test_what_needs_a_restart(self, load):
-        """nats, bus, health and instance can't change in a running process."""
+        """nats, bus, health and instance can't change in a running process (LIFE-9)."""
         new = LEAST.replace("4222", "4223") + (
             "bus: {type: redis}\nhealth: {port: 1}\ninstance: b\ndry_run: true\n"
         )
@@ -868,6 +892,7 @@ class TestDifferences:
         assert change.path == "llm_api.api_key"
 
 
+# CONF-12
 class TestCommands:
     def test_check_of_a_sound_file(self, write, capsys):
         """Exit 0, and what the bot would do in a few lines."""

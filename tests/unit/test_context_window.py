@@ -43,7 +43,7 @@ class TestAdd:
         ],
     )
     def test_bounds(self, added: list[float], kept: list[float]) -> None:
-        """At most `size` lines, none older than `max_age_seconds`."""
+        """At most `size` lines, none older than `max_age_seconds` (CTX-1)."""
         assert times(window(*added)) == kept
         assert len(window(*added)) == len(kept)
 
@@ -139,7 +139,7 @@ STEPS = st.lists(
 
 
 class TestInvariants:
-    """After any mix of live and replayed lines."""
+    """After any mix of live and replayed lines (REQ-7)."""
 
     @given(STEPS, st.integers(1, 8), st.floats(0, 1000), st.integers(0, 10))
     def test_bounds_and_order(
@@ -165,7 +165,7 @@ class TestInvariants:
 
 
 class TestPrivateWindows:
-    """Private messages have a window of their own for each user, bounded in number."""
+    """Private messages have a window of their own for each user, bounded in number (CTX-2)."""
 
     def test_one_for_each_user(self) -> None:
         """A user has one window, whatever the case of the name, and nobody else's."""

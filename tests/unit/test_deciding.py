@@ -251,6 +251,7 @@ class TestOutcomes:
         bench.answered("MyBot!")
         bench.admitted("MyBot!")
 
+    # LIMIT-5
     def test_a_public_cooldown_is_the_rooms_and_a_private_one_the_users(self):
         bench = Bench({**MENTION, "cooldown_seconds": 10.0}, {**PM, "cooldown_seconds": 5.0})
         bench.answered(line("MyBot!", user="bob"))
@@ -268,18 +269,21 @@ class TestPrivate:
         bench.admitted(pm(), media_frees_in=20.0)
         assert bench.silent("MyBot!", media_frees_in=20.0).outcome is Outcome.MEDIA_COOLDOWN
 
+    # LIMIT-3
     def test_the_rooms_limits_neither_refuse_nor_count_them(self):
         bench = Bench(max_per_channel_per_minute=1, global_cooldown_seconds=100.0)
         bench.answered(line("MyBot!", user="bob"))
         bench.admitted(pm())
         assert bench.used() == (1, 1)
 
+    # LIMIT-4
     def test_they_count_for_the_user(self):
         bench = Bench(max_per_user_per_minute=1)
         bench.answered(pm())
         assert bench.silent("MyBot!").outcome is Outcome.USER_LIMIT
         assert bench.silent(pm()).outcome is Outcome.USER_LIMIT
 
+    # TRIG-1
     def test_a_name_in_them_is_no_mention(self):
         assert Bench().admitted(pm("MyBot")).trigger.kind == "pm"
 
@@ -298,8 +302,9 @@ BOTH = "MyBot, which film?"
 
 
 class TestOrder:
-    """Cooldown, then chance, then limits; mention before keyword."""
+    """Cooldown, then chance, then limits; mention before keyword (TRIG-5)."""
 
+    # TRIG-1
     def test_mention_comes_before_keyword_however_they_are_listed(self):
         assert Bench(KEYWORD, MENTION).admitted(BOTH).trigger.kind == "mention"
 
@@ -334,6 +339,7 @@ class TestOrder:
         bench.answered("MyBot!")
         assert bench.silent("MyBot!", queue_room=0).outcome is Outcome.QUEUE_FULL
 
+    # TRIG-3
     def test_silenced_comes_before_all(self):
         bench = Bench({**MENTION, "fire_probability": 0.5})
         decision = bench.silent("MyBot!", is_silenced=True, queue_room=0, media_frees_in=1.0)
@@ -343,6 +349,10 @@ class TestOrder:
 
 class TestAfterARefusal:
     """The trigger's own refusal: the next one is tried. The user's or the room's: that ends it."""
+
+    # TRIG-6
+
+    # TRIG-6
 
     @pytest.mark.parametrize(
         ("first", "known"),
@@ -380,6 +390,7 @@ class TestAfterARefusal:
         assert (decision.outcome, decision.trigger) == (outcome, "mention")
         assert not [gate for gate in decision.gates if gate.trigger == "keyword"]
 
+    # TRIG-7
     def test_the_outcome_is_the_refusal_of_the_first_that_matched(self):
         bench = Bench({**MENTION, "fire_probability": 0.5}, KEYWORD, max_per_user_per_minute=1)
         bench.answered("a film!")
@@ -404,7 +415,7 @@ class TestAfterARefusal:
 
 
 class TestGates:
-    """The gates of every trigger that matched are recorded with their values."""
+    """The gates of every trigger that matched are recorded with their values (OBS-9, TRIG-7)."""
 
     def test_those_of_an_admitted_line(self):
         bench = Bench(
@@ -535,7 +546,7 @@ class TestPermits:
 
 
 class TestReplacing:
-    """A newer line of a user whose job waits replaces it before limits are looked at."""
+    """A newer line of a user whose job waits replaces it before limits are looked at (TRIG-4)."""
 
     def test_it_takes_the_place_whatever_the_limits_say(self):
         bench = Bench(max_per_user_per_minute=1, max_per_channel_per_minute=1)
@@ -551,7 +562,34 @@ class TestReplacing:
         bench = Bench()
         assert bench.hear("never mind", waiting=waiting_job(bench)) == Silent(Outcome.NO_MATCH)
 
-    def test_a_silenced_room_replaces_nothing(self):
-        bench = Bench()
+    @pytest.mark.parametrize(
+        ("known", "outcome"),
+        [
+            ({"is_silenced": True}, Outcome.SILENCED),
+            ({"is_loop": True}, Outcome.LOOP),
+            ({"media_frees_in": 1.0}, Outcome.MEDIA_COOLDOWN),
+            ({"chance": 0.9}, Outcome.PROBABILITY),
+        ],
+    )
+    def test_what_would_silence_it_anyway_replaces_nothing(self, known, outcome):
+        """The job that waits stays, with its permit (TRIG-4)."""
+        bench = Bench({**MENTION, "fire_probability": 0.9})
         job = waiting_job(bench)
-        assert bench.silent("MyBot!", waiting=job, is_silenced=True).outcome is Outcome.SILENCED
+        used = bench.used()
+        assert bench.silent("MyBot!", waiting=job, **known).outcome is outcome
+        assert bench.used() == used
+
+    def test_cooldown_limits_and_queue_are_not_asked(self):
+        """The permit that it takes over fills them already (TRIG-4)."""
+        full = {"cooldown_seconds": 60.0, "rate_limit": {"max_per_hour": 1}}
+        bench = Bench({**MENTION, **full}, max_per_user_per_hour=1, global_cooldown_seconds=9.0)
+        decision = bench.hear("MyBot!", waiting=waiting_job(bench), queue_room=0)
+        assert isinstance(decision, Replace)
+        assert decision.gates == ()
+
+    def test_the_next_trigger_that_passes_replaces_it(self):
+        """Where chance is against the first, the second may take the place (TRIG-4, TRIG-6)."""
+        bench = Bench({**MENTION, "fire_probability": 0.9}, KEYWORD)
+        decision = bench.hear(BOTH, waiting=waiting_job(bench), chance=0.9)
+        assert isinstance(decision, Replace)
+        assert decision.trigger.kind == "keyword"

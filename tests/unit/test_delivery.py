@@ -130,7 +130,7 @@ async def connector(bus):
 
 
 async def test_robot_request_has_exactly_the_fields_that_the_connector_takes(bus, connector):
-    """`kryten`: a request with service, command, args and meta, and nothing else."""
+    """`kryten`: a request with service, command, args and meta, and nothing else (SEND-1)."""
     scene = Scene(bus, clock=ManualClock())
     assert (await scene.send("hi there")).state is SendState.SENT
     (request,) = connector.requests
@@ -202,7 +202,7 @@ async def test_other_connectors_hear_a_plain_command(bus, connector, origin, sub
 
 
 async def test_without_a_responder_one_plain_command_goes_out(bus):
-    """No responder: an older connector, which hears one plain command."""
+    """No responder: an older connector, which hears one plain command (SEND-3)."""
     connector = await Connector(bus).listen(requests=False)
     scene = Scene(bus)
     assert await scene.send("hi") == SendResult(SendState.SENT)
@@ -210,11 +210,41 @@ async def test_without_a_responder_one_plain_command_goes_out(bus):
     assert [event.subject for event in connector.commands] == [f"{OLD_SUBJECT}.chat"]
 
 
+async def test_connector_that_answered_before_is_waited_for(bus):
+    """No responder where one has answered before: it is away, and is asked again (SEND-3)."""
+    old = await Connector(bus).listen(requests=False)
+    connector = Connector(bus)
+    listening = await bus.subscribe("kryten.robot.command", connector._on_request)
+    scene = Scene(bus)
+    assert await scene.send("one") == SendResult(SendState.SENT)
+    await listening.unsubscribe()
+    sending = asyncio.create_task(scene.send("two"))
+    await eventually(lambda: len(scene.room.confirmations) == 1)
+    await bus.subscribe("kryten.robot.command", connector._on_request)
+    assert await sending == SendResult(SendState.SENT)
+    assert connector.texts == ["one", "two"]
+    assert old.commands == []
+
+
+async def test_connector_that_stays_away_is_too_late(bus):
+    """A known connector that isn't back by the deadline: nothing is sent, nowhere (SEND-3)."""
+    old = await Connector(bus).listen(requests=False)
+    connector = Connector(bus)
+    listening = await bus.subscribe("kryten.robot.command", connector._on_request)
+    scene = Scene(bus)
+    await scene.send("one")
+    await listening.unsubscribe()
+    result = await scene.send("two", within=0.3)
+    assert result.state is SendState.TOO_LATE
+    assert old.commands == []
+    assert len(scene.room.confirmations) == 1  # of the first
+
+
 # --- what the connector answers ---
 
 
 async def test_refusal_is_a_failure_in_the_words_of_the_connector(bus, connector):
-    """An error reply fails the delivery, once, and nothing waits for an echo."""
+    """An error reply fails the delivery, once, and nothing waits for an echo (SEND-4)."""
     connector.answer = {"service": "robot", "success": False, "error": "Unknown argument"}
     scene = Scene(bus)
     assert await scene.send() == SendResult(SendState.FAILED, "Unknown argument")
@@ -225,6 +255,7 @@ async def test_refusal_is_a_failure_in_the_words_of_the_connector(bus, connector
 
 async def test_commands_that_are_off_name_the_setting(bus, connector):
     """A connector with commands off: the result says which setting of the connector that is."""
+    # SEND-4
     off = "Not connected or sender not available"
     connector.answer = {"service": "robot", "success": False, "error": off}
     result = await Scene(bus).send()
@@ -238,6 +269,7 @@ async def test_commands_that_are_off_name_the_setting(bus, connector):
 )
 async def test_foreign_answer_fails_without_a_second_send(bus, connector, answer):
     """Accepted only if service is "robot": a stream's answer is a failure, not a fallback."""
+    # SEND-2
     connector.answer = answer
     result = await Scene(bus, request_timeout=0.05).send()
     assert result.state is SendState.FAILED
@@ -248,6 +280,7 @@ async def test_foreign_answer_fails_without_a_second_send(bus, connector, answer
 
 async def test_time_out_is_unknown_and_never_sent_again(bus, connector):
     """A time-out: unknown, one request, no plain command, and the echo still confirms it."""
+    # SEND-5
     connector.answer = None
     scene = Scene(bus, request_timeout=0.05)
     record = scene.record()
@@ -260,7 +293,7 @@ async def test_time_out_is_unknown_and_never_sent_again(bus, connector):
 
 
 async def test_time_out_that_nobody_confirms_stays_unknown(bus, connector):
-    """Neither echo nor objection: replied, delivery unknown, counted once."""
+    """Neither echo nor objection: replied, delivery unknown, counted once (SEND-5)."""
     connector.answer = None
     scene = Scene(bus, request_timeout=0.05, confirm_seconds=0.05)
     record = scene.record()
@@ -297,6 +330,7 @@ async def test_time_out_is_unknown_where_no_echo_is_waited_for(bus, connector):
 
 async def test_two_sends_of_both_lanes_keep_the_interval(bus, connector):
     """At least `min_interval_seconds` between two sends to a room, private ones included."""
+    # SEND-9
     scene = Scene(bus, min_interval_seconds=0.2)
     started = scene.clock.monotonic()
     await asyncio.gather(scene.send("public"), scene.send("private", line=builders.pm()))
@@ -316,7 +350,7 @@ async def test_interval_counts_after_a_refusal_too(bus, connector):
 
 @pytest.mark.parametrize(("asked", "paused"), [(2.0, 2.0), (3600.0, MAX_PAUSE_SECONDS)])
 async def test_cooldown_pauses_the_room_for_a_minute_at_most(bus, connector, asked, paused):
-    """A `cooldown` event pauses the room for as long as it says, 60 s at most."""
+    """A `cooldown` event pauses the room for as long as it says, 60 s at most (SEND-10)."""
     clock = ManualClock(passes_up_to=100)
     scene = Scene(bus, clock=clock)
     scene.hear("cooldown", asked * 1000)
@@ -384,7 +418,7 @@ async def test_deadline_that_has_passed_already_sends_nothing(bus, connector):
 
 
 async def test_line_waits_for_the_bus_and_is_said_once(bus, connector):
-    """The bus away and back within the deadline: said once."""
+    """The bus away and back within the deadline: said once (REQ-8, SEND-11)."""
     scene = Scene(bus)
     bus.disconnect()
     sending = asyncio.create_task(scene.send("hi"))
@@ -397,7 +431,7 @@ async def test_line_waits_for_the_bus_and_is_said_once(bus, connector):
 
 
 async def test_bus_that_comes_back_too_late_finds_nothing_to_say(bus, connector):
-    """The bus back after the deadline: never said, and nothing waits for an echo."""
+    """The bus back after the deadline: never said, and nothing waits for an echo (REQ-3)."""
     scene = Scene(bus)
     bus.disconnect()
     assert (await scene.send(within=0.05)).state is SendState.TOO_LATE
@@ -410,7 +444,7 @@ async def test_bus_that_comes_back_too_late_finds_nothing_to_say(bus, connector)
 
 
 async def test_full_buffer_fails_at_once(bus, connector):
-    """The outbound buffer is bounded over all rooms; what doesn't fit fails."""
+    """The outbound buffer is bounded over all rooms; what doesn't fit fails (SEND-11)."""
     scene = Scene(bus, buffer_size=0)
     bus.disconnect()
     result = await scene.send()
@@ -576,7 +610,7 @@ async def test_echo_before_the_answer_confirms(bus):
 
 @pytest.mark.parametrize("answer", [{"stream": "S", "seq": 1}, None])
 async def test_echo_outweighs_a_foreign_answer_or_none(bus, answer):
-    """A line that was seen to arrive was sent, whatever else answered or didn't."""
+    """A line that was seen to arrive was sent, whatever else answered or didn't (SEND-15)."""
     scene = Scene(bus, request_timeout=0.05)
     record = scene.record()
 
@@ -593,7 +627,7 @@ async def test_echo_outweighs_a_foreign_answer_or_none(bus, answer):
 
 
 async def test_echo_that_never_comes_leaves_it_unconfirmed(bus, connector):
-    """After `confirm_seconds` without evidence: replied, unconfirmed."""
+    """After `confirm_seconds` without evidence: replied, unconfirmed (SEND-14)."""
     scene = Scene(bus, confirm_seconds=0.05)
     record = scene.record()
     await scene.send("hi", record=record)
@@ -606,7 +640,7 @@ async def test_echo_that_never_comes_leaves_it_unconfirmed(bus, connector):
 
 
 async def test_confirm_seconds_zero_waits_for_no_echo(bus, connector):
-    """`confirm_seconds: 0`: replied at once, unconfirmed."""
+    """`confirm_seconds: 0`: replied at once, unconfirmed (SEND-14)."""
     scene = Scene(bus, confirm_seconds=0)
     record = scene.record()
     await scene.send("hi", record=record)
@@ -639,7 +673,7 @@ async def test_evidence_against_a_send_makes_it_failed(bus, connector, name, pay
 
 
 async def test_private_failure_does_not_touch_a_public_line(bus, connector):
-    """ "PM failed" is evidence against a private line, even if a public one is older."""
+    """ "PM failed" is evidence against a private line, even if a public one is older (SEND-13)."""
     scene = Scene(bus)
     public, private = scene.record(), scene.record()
     await scene.send("hi", record=public)
@@ -650,6 +684,7 @@ async def test_private_failure_does_not_touch_a_public_line(bus, connector):
 
 async def test_echo_confirms_the_oldest_of_its_target_equal_text_first(bus, connector):
     """Equal text first, else the oldest send to that room or user: filters change text."""
+    # SEND-12
     scene = Scene(bus)
     one, two, private = scene.record(), scene.record(), scene.record()
     await scene.send("one", record=one)

@@ -93,7 +93,7 @@ def in_conversation(bench: Bench, user: str) -> list[str]:
 
 
 class TestOwnLines:
-    """They enter the context as the bot's, never trigger and count in no limit."""
+    """They enter the context as the bot's, never trigger and count in no limit (REQ-4, WHO-1)."""
 
     @pytest.mark.parametrize("user", ["MyBot", "MYBOT"])
     def test_a_public_one(self, user):
@@ -132,7 +132,7 @@ class TestOwnLines:
 
 
 class TestIgnoredUsers:
-    """Neither answered nor remembered."""
+    """Neither answered nor remembered (WHO-2)."""
 
     @pytest.mark.parametrize(
         ("prepare", "changes"),
@@ -181,6 +181,10 @@ class TestIgnoredUsers:
 class TestIgnoredPrefixes:
     """Commands for other bots never trigger; they are part of the conversation all the same."""
 
+    # WHO-7
+
+    # WHO-7
+
     @pytest.mark.parametrize("text", ["!skip MyBot", "&gt;&gt; MyBot", " !skip MyBot"])
     def test_they_never_trigger(self, text):
         bench = Bench(bot={"ignored_prefixes": ["!", ">>"]})
@@ -196,8 +200,9 @@ class TestIgnoredPrefixes:
 
 
 class TestOldLines:
-    """Neither a replay nor a stale line ever triggers."""
+    """Neither a replay nor a stale line ever triggers (REQ-4)."""
 
+    # WHO-5
     def test_a_replay_enters_the_window_in_its_place_in_time(self):
         bench = Bench()
         bench.say("second")
@@ -206,11 +211,13 @@ class TestOldLines:
         assert bench.window == ["MyBot, first", "second"]
         assert bench.waiting == []
 
+    # WHO-5
     def test_a_duplicate_never_does(self):
         bench = Bench()
         assert [bench.outcome("hello") for _ in range(2)] == [Outcome.NO_MATCH, Outcome.REPLAYED]
         assert bench.window == ["hello"]
 
+    # WHO-4
     @pytest.mark.parametrize(
         ("age", "outcome"), [(30, None), (30.1, Outcome.STALE)], ids=["in-time", "too-late"]
     )
@@ -229,6 +236,7 @@ class TestOldLines:
         assert bench.outcome("hi", to="MyBot", said_at=HEARD_AT - 40) is Outcome.STALE
         assert (bench.window, in_conversation(bench, "alice")) == ([], ["hi"])
 
+    # WHO-6
     def test_twenty_lines_in_a_row_judged_old_are_clock_skew(self, caplog):
         bench = Bench()
         for number in range(20):
@@ -244,13 +252,33 @@ class TestOldLines:
         assert bench.outcome("old", said_at=now - 900, forwarded_at=now) is Outcome.REPLAYED
         assert len(caplog.records) == 1
 
+    def test_twenty_stale_lines_only_warn(self, caplog):
+        """They may be late indeed: one warning, and the next is as stale as they (WHO-6)."""
+        bench = Bench()
+        for number in range(45):
+            bench.clock.advance(1.0)
+            outcome = bench.outcome(f"MyBot {number}", said_at=bench.clock.time() - 31)
+            assert outcome is Outcome.STALE
+            assert len(caplog.records) == (number >= 19)
+        assert caplog.records[0].late_seconds == 31.0
+        assert bench.room.replays.skew_seconds == 0.0
+
+    def test_a_fresh_line_in_between_says_that_no_clock_is_wrong(self, caplog):
+        """The count of stale lines starts anew (WHO-6)."""
+        bench = Bench()
+        for number in range(45):
+            bench.clock.advance(1.0)
+            late = 0 if number % 15 == 14 else 31
+            bench.say(f"line {number}", said_at=bench.clock.time() - late)
+        assert caplog.records == []
+
 
 def _payload(heard: Event) -> bytes:
     return json.dumps(heard["payload"]).encode()
 
 
 class TestNoMatch:
-    """Nothing that the bot answers to."""
+    """Nothing that the bot answers to (WHO-7)."""
 
     def test_an_ordinary_line_is_remembered(self):
         bench = Bench()
@@ -326,6 +354,7 @@ class TestRefusals:
         assert bench.room.public_lane.take() is not None  # it is being answered
         assert bench.outcome("MyBot?") is Outcome.USER_LIMIT
 
+    # LANE-2
     def test_a_full_lane_takes_no_permit(self):
         bench = Bench(replies={"queue_size": 1})
         bench.say("MyBot!", user="bob")
@@ -377,6 +406,10 @@ class TestAdmission:
 class TestReplacement:
     """A newer line of a user whose job still waits takes its place in the lane and its permit."""
 
+    # LANE-3
+
+    # LANE-3
+
     def test_the_older_is_superseded(self):
         bench = Bench()
         older = bench.say("MyBot, one")
@@ -385,6 +418,7 @@ class TestReplacement:
         assert [job.record for job in bench.room.public_lane._jobs] == [newer]
         assert bench.room.tally.decisions == {"superseded": 1}
 
+    # LANE-4
     def test_it_keeps_the_place_and_gets_a_new_deadline(self):
         bench = Bench()
         bench.say("MyBot, one")
@@ -434,6 +468,11 @@ class TestReplacement:
 class TestDrops:
     """What can't be understood is counted by reason and dropped; the log gets a sample."""
 
+    # HEAR-10
+
+    # HEAR-10
+
+    # LOG-5
     def test_they_are_counted_and_sampled(self, caplog):
         bench = Bench()
         broken = Event("kryten.events.cytube.mychannel.chatmsg", b"{")
@@ -456,6 +495,7 @@ class TestDrops:
         Bench().hear(Event("kryten.events.cytube.mychannel.chatmsg", b"secret{"))
         assert "secret" not in str([vars(one) for one in caplog.records])
 
+    # OBS-3
     def test_events_are_counted_by_a_closed_set_of_names(self):
         bench = Bench()
         bench.say()
@@ -491,6 +531,17 @@ class TestRoomEvents:
             bench.happen("login", {"success": True, "name": "Account7"})
         assert len(caplog.records) == 1
 
+    def test_a_flood_of_login_names_logs_a_sample(self, caplog):
+        bench = Bench()
+        for number in range(100):
+            bench.happen("login", {"success": True, "name": f"Account{number % 2}"})
+        bench.clock.advance(60.0)
+        bench.happen("login", {"success": True, "name": "Account2"})
+        suppressed = [vars(one)["suppressed"] for one in caplog.records]
+        assert suppressed == [0, 0, 98]
+        assert "account2" in bench.room.own_keys
+
+    # WHO-8
     def test_clearchat_empties_the_window_and_no_private_one(self):
         bench = Bench()
         bench.say("public")
@@ -509,6 +560,7 @@ class TestRoomEvents:
         assert seen == {("Alice", 2.5, True), ("Carol", 3.0, False)}
         assert len(bench.room.decisions) == 0
 
+    # HEAR-1
     @pytest.mark.parametrize(
         ("answer_in", "channel"), [(Dialect.KRYTEN, "MyChannel"), (Dialect.PLAIN, "")]
     )
@@ -539,7 +591,7 @@ def film(identity: str = "a", position: float = 0.0, kind: str = "yt") -> dict[s
 
 class TestMedia:
     """Another (type, id) than the last starts the cooldown; a repeat doesn't, nor does the first
-    one seen when its `currentTime` is above 5."""
+    one seen when its `currentTime` is above 5 (TRIG-8)."""
 
     @pytest.mark.parametrize(
         ("films", "is_silenced"),
@@ -636,6 +688,7 @@ class TestEvidence:
         bench.say("hi")
         assert state(sent) == OPEN
 
+    # SEND-10
     def test_an_echo_ends_the_mark_of_being_muted(self):
         bench = Bench()
         bench.happen("noflood", {"msg": "slow down"})
@@ -646,6 +699,7 @@ class TestEvidence:
         bench.say("hi", user="MyBot")
         assert not bench.room.is_muted_by_server
 
+    # SEND-13
     @pytest.mark.parametrize(
         ("name", "payload", "detail"),
         [
@@ -688,10 +742,11 @@ class TestEvidence:
         assert bench.room.tally.decisions["delivery_failed"] == 0
 
 
-def test_a_listener_takes_the_events_of_its_dialect():
+def test_a_line_remembers_its_dialect():
     bench = Bench()
-    bench.handler.listener(Dialect.PLAIN)(
-        Event("cytube.events.mychannel.chatMsg", b'{"username":"bob","msg":"MyBot!"}')
+    bench.hear(
+        Event("cytube.events.mychannel.chatMsg", b'{"username":"bob","msg":"MyBot!"}'),
+        Dialect.PLAIN,
     )
     assert bench.room.public_lane._jobs[0].line.origin.dialect is Dialect.PLAIN
 
@@ -714,7 +769,7 @@ ELSE = st.sampled_from(["wait", "take", "answer", "film", "clear", "login", "rub
 
 
 class TestOneRecordEach:
-    """Every chat line and private message gets exactly one outcome, counted once."""
+    """Every chat line and private message gets exactly one outcome, counted once (REQ-5)."""
 
     @given(steps=st.lists(st.one_of(LINES, LINES, ELSE), max_size=40), chance=st.floats(0, 0.999))
     @settings(max_examples=150, deadline=None)
@@ -756,7 +811,7 @@ class TestOneRecordEach:
         assert [record for record, *_ in bench.told] == records
         assert sum(record.outcome is None for record in records) == under_way
         final = Counter(record.outcome.value for record in records if record.outcome is not None)
-        assert +bench.room.tally.decisions == final
+        assert Counter(bench.room.tally.decisions) == final
         assert not {line.user.lower() for line in bench.room.window} & {
             "[server]",
             "badbot",

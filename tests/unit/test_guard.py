@@ -94,6 +94,7 @@ def assert_publishable(text: str, max_units: int) -> None:
 )
 def test_no_line_begins_with_a_command(text: str, said: str):
     """A line loses every `/`, `>` and `!` that it begins with, whatever hides between them."""
+    # GUARD-2
     assert published(text) == said
 
 
@@ -115,7 +116,7 @@ def test_no_line_begins_with_a_command(text: str, said: str):
     ],
 )
 def test_nothing_blank_is_published(text: str):
-    """What is blank, or becomes so, is refused as empty."""
+    """What is blank, or becomes so, is refused as empty (GUARD-3)."""
     assert guard().check(text) == GuardRefusal(FilterReason.EMPTY)
 
 
@@ -149,7 +150,7 @@ def test_nothing_blank_is_published(text: str):
     ],
 )
 def test_links_are_broken(text: str, said: str):
-    """A space after the scheme and after the dot of a domain makes text of a link."""
+    """A space after the scheme and after the dot of a domain makes text of a link (GUARD-2)."""
     assert published(text) == said
     assert published(said) == said
 
@@ -178,7 +179,8 @@ def test_links_may_be_allowed():
     ],
 )
 def test_a_secret_refuses_the_reply(text: str):
-    """Nothing is said of an answer that holds a secret, however it is spelled."""
+    """Nothing is said of an answer that holds a secret, however it is spelled (GUARD-1)."""
+    # CONF-22
     assert guard().check(text) == GuardRefusal(FilterReason.SECRET)
 
 
@@ -204,7 +206,7 @@ def test_blank_secrets_refuse_nothing():
     ],
 )
 def test_a_line_fits(text: str, units: int, said: str):
-    """At most so many UTF-16 units, counted when everything else is done."""
+    """At most so many UTF-16 units, counted when everything else is done (GUARD-3)."""
     assert published(text, max_units=units) == said
 
 
@@ -225,7 +227,7 @@ def test_changes_are_named():
 @example("evil.c\u0301om", 60, False)
 def test_what_passes_is_publishable_and_a_fixed_point(text: str, units: int, allow_links: bool):
     """For any text: harmless or refused for a reason that fits, and a second look changes
-    nothing."""
+    nothing (GUARD-4)."""
     result = guard(allow_links=allow_links, max_units=units).check(text)
     if isinstance(result, GuardRefusal):
         assert result.reason in {FilterReason.EMPTY, FilterReason.SECRET}
@@ -275,7 +277,7 @@ PROCESSORS = {
 def test_no_answer_can_do_harm(answer: str, line: str, name: str, settings: tuple[bool, str, bool]):
     """For any answer of a model, any user name and line: what is published never begins with `/`
     once white space, zero-width and control characters are taken away, never exceeds the limit in
-    UTF-16 units, and has no control characters and no half surrogate pairs."""
+    UTF-16 units, and has no control characters and no half surrogate pairs (REQ-1)."""
     processed = PROCESSORS[settings].process(
         answer, line=line, own_names=(name,), recent_own_lines=(line,)
     )
@@ -337,3 +339,46 @@ def test_hostile_texts_take_linear_time(pattern: str):
 def test_names_for_private_messages(name: str, is_fine: bool):
     """A private message goes only to a name of CyTube's letters, 1 to 50 of them."""
     assert is_publishable_name(name) is is_fine
+
+
+class TestSecretsToTheLetter:
+    """What a run of mutation tests found unguarded: the bounds of what is taken for a secret."""
+
+    KEY = "Zq7Lm2Xv9Rt4Wk8Bn3Pc"  # 20 letters and digits, no two runs alike
+
+    @pytest.mark.parametrize("at", range(9), ids=lambda at: f"from-{at}")
+    def test_twelve_in_a_row_from_anywhere_refuse(self, at):
+        """Any twelve letters or digits in a row of a secret refuse the whole reply."""
+        guard = Guard(secrets=(self.KEY,), allow_links=False, max_units=200)
+
+        found = guard.check(f"the key has {self.KEY[at : at + 12]} in it, or so I hear")
+
+        assert found == GuardRefusal(FilterReason.SECRET)
+
+    def test_eleven_in_a_row_within_a_line_pass(self):
+        """Fewer than twelve from the middle of a secret, in mid line, tell nobody anything."""
+        guard = Guard(secrets=(self.KEY,), allow_links=False, max_units=200)
+
+        assert isinstance(guard.check(f"well {self.KEY[3:14]} is a funny word"), Guarded)
+
+    @pytest.mark.parametrize("length", range(6, 14))
+    def test_a_short_secret_is_refused_whole(self, length):
+        """A secret of any length from six on is refused where it stands whole."""
+        secret = self.KEY[:length]
+        guard = Guard(secrets=(secret,), allow_links=False, max_units=200)
+
+        assert guard.check(f"it is {secret} they say") == GuardRefusal(FilterReason.SECRET)
+
+    @pytest.mark.parametrize("length", range(8, 12))
+    def test_part_of_a_short_secret_passes_in_mid_line(self, length):
+        """A secret shorter than twelve is looked for whole, not in pieces."""
+        guard = Guard(secrets=(self.KEY[:length],), allow_links=False, max_units=200)
+
+        assert isinstance(guard.check(f"it is {self.KEY[: length - 2]} they say"), Guarded)
+
+    def test_a_secret_of_few_letters_needs_its_punctuation(self):
+        """Where a secret has fewer than six letters or digits, its punctuation counts too."""
+        guard = Guard(secrets=("a-b!c#d$e",), allow_links=False, max_units=200)
+
+        assert guard.check("it is a-b!c#d$e, they say") == GuardRefusal(FilterReason.SECRET)
+        assert isinstance(guard.check("it is abcde, they say"), Guarded)

@@ -73,7 +73,7 @@ async def test_health_is_the_status_as_json(scene):
 
 @pytest.mark.parametrize(("is_ready", "expected"), [(True, 200), (False, 503)])
 async def test_ready_says_by_its_status_whether_lines_are_heard(scene, is_ready, expected):
-    """`GET /ready`: 200 or 503, with the same JSON as `/health`."""
+    """`GET /ready`: 200 or 503, with the same JSON as `/health` (OBS-4)."""
     scene.is_ready = is_ready
     status, body, _ = await scene.get("/ready")
     assert status == expected
@@ -113,6 +113,7 @@ class NotingCollector(Collector):
 
 async def test_numbers_are_read_in_the_thread_that_writes_them(scene):
     """A scrape reads tables that the event loop changes, so it reads them there, in one go."""
+    # OBS-2
     collector = NotingCollector()
     scene.registry.register(collector)
     collector.threads.clear()
@@ -130,6 +131,7 @@ async def test_unknown_path_is_not_found(scene, path):
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/nothing"])
 async def test_answers_are_neither_stored_nor_guessed_at(scene, path):
     """Every answer, errors included, says that it isn't to be kept and that its type is meant."""
+    # OBS-7
     _, _, headers = await scene.get(path)
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"

@@ -29,7 +29,7 @@ class TestLane:
     """One short queue: first in, first out, one job a user."""
 
     def test_first_in_first_out(self) -> None:
-        """Jobs come out in the order in which they were put, then nothing."""
+        """Jobs come out in the order in which they were put, then nothing (LANE-1)."""
         lane, jobs = Lane(4), [job("a"), job("b"), job("c")]
         for one in jobs:
             lane.put(one)
@@ -86,7 +86,7 @@ class TestLane:
 
     @given(st.lists(st.sampled_from(["put", "take", "replace"])))
     def test_any_mix(self, steps: list[str]) -> None:
-        """After any mix it holds what a plain queue would hold."""
+        """After any mix it holds what a plain queue would hold (REQ-7)."""
         lane, model = Lane(4), deque[Job]()
         for step in steps:
             if step == "put" and lane.room:

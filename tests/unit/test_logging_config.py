@@ -87,6 +87,7 @@ class Outcome(enum.StrEnum):
 
 def test_json_line_has_the_documented_fields_in_order() -> None:
     """timestamp, level, logger, message, correlation_id and channel come first, then the rest."""
+    # LOG-1
     out = json_log()
     fields = {"user": "bob", "channel": "lounge", "correlation_id": "abc-1", "seconds": 1.5}
     log.info("trigger.fired", extra=fields)
@@ -313,7 +314,7 @@ def test_gone_reader_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_fields_give_one_line_of_json(fields: dict[str, object]) -> None:
-    """Any fields at all give one line, JSON in UTF-8, with no control character in it."""
+    """Any fields at all give one line, JSON in UTF-8, with no control character in it (LOG-2)."""
     out = json_log()
     log.info("app.ready", extra=fields)
     assert out.line["message"] == "app.ready"
@@ -336,6 +337,7 @@ KEYS = [
 @pytest.mark.parametrize("key", KEYS)
 def test_secret_is_nowhere_in_a_line(make: Any, key: str) -> None:
     """A secret is blacked out in message, names, values at any depth, objects and tracebacks."""
+    # LOG-3
     out = make(key)
     try:
         raise KeyError(f"refused: {key}", key.encode())
@@ -407,7 +409,7 @@ def test_empty_secret_hides_nothing() -> None:
 
 
 def test_text_line_is_short() -> None:
-    """Time, level, event and fields in one line; the correlation id comes last."""
+    """Time, level, event and fields in one line; the correlation id comes last (LOG-1)."""
     out = text_log()
     fields = {"correlation_id": "abc-1", "channel": "lounge", "user": "bob", "seconds": 0.5}
     log.info("trigger.fired", extra=fields)
@@ -443,6 +445,7 @@ def test_values_in_text_can_be_told_apart(value: object, shown: str) -> None:
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "\r", "\x9b31m", "\u202e", "\x7f", "\u2028"])
 def test_chat_never_steers_the_terminal(where: str, text: str) -> None:
     """Control and escape characters of people in the room are spelled out, wherever they are."""
+    # LOG-2
     out = text_log()
     text = f"a{text}b"
     match where:
@@ -572,7 +575,7 @@ def test_handlers_of_others_stay() -> None:
 
 
 def test_secrets_of_before_a_reload_stay_hidden() -> None:
-    """A key that was replaced is still blacked out, as requests made with it may still fail."""
+    """A replaced key is blacked out still: requests made with it may fail yet (LIFE-10)."""
     json_log("old-secret")
     out = json_log("new-secret")
     log.info("app.ready", extra={"keys": "old-secret new-secret"})

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_bot.decisions import Outcome
 from llm_bot.loops import MAX_USERS, QUICK_ANSWERS, LoopDetector
+from tests.unit.stage import Stage
 
 
 def exchange(detector: LoopDetector, user: str, *, start: float, every: float, times: int) -> int:
@@ -91,3 +96,57 @@ def test_a_million_names_do_not_grow_it(users: list[int]) -> None:
         detector.note_answered(f"user{user}", 1.0)
 
     assert len(detector._exchanges) <= MAX_USERS
+
+
+# --- through a room ---
+
+QUICK = [f"One more thing, number {number}." for number in range(9)]
+
+
+async def heard(stage: Stage, user: str, **changes: Any) -> Outcome | None:
+    """`user` addresses the bot, and a second goes by; what became of it."""
+    record = stage.say(f"MyBot, {stage.clock.now}?", user=user, **changes)
+    await stage.work()
+    stage.clock.advance(1)
+    return record.outcome
+
+
+@pytest.mark.parametrize("to", [None, "MyBot"], ids=["public", "private"])
+async def test_a_bot_that_answers_within_a_second_gets_five_quick_answers(to) -> None:
+    """Then it is `loop`, until a pause of more than 3 s after its last line (WHO-9)."""
+    async with Stage(*QUICK) as stage:
+        outcomes = [await heard(stage, "otherbot", to=to) for _ in range(9)]
+        stage.clock.advance(2)
+        outcomes.append(await heard(stage, "otherbot", to=to))
+        stage.clock.advance(2.1)
+        outcomes.append(await heard(stage, "otherbot", to=to))
+
+    # The first line came before the bot had said anything, so it was no quick answer.
+    assert outcomes[:6] == [Outcome.REPLIED] * 6
+    assert outcomes[6:10] == [Outcome.LOOP] * 4
+    assert outcomes[10] is not Outcome.LOOP
+    assert stage.held == 0
+
+
+async def test_whoever_speaks_in_between_changes_nothing() -> None:
+    """Neither is the loop hidden by others, nor are they taken for bots (WHO-9)."""
+    async with Stage(*QUICK) as stage:
+        outcomes = []
+        for _ in range(7):
+            stage.say(f"haha {stage.clock.now}", user="alice")
+            outcomes.append(await heard(stage, "otherbot"))
+        other = await heard(stage, "alice")
+
+    assert outcomes == [Outcome.REPLIED] * 6 + [Outcome.LOOP]
+    assert other is Outcome.REPLIED
+
+
+async def test_a_loop_in_private_is_none_in_the_room() -> None:
+    """Each private conversation is watched apart from the room's (WHO-9)."""
+    async with Stage(*QUICK) as stage:
+        for _ in range(7):
+            last = await heard(stage, "otherbot", to="MyBot")
+        in_public = await heard(stage, "otherbot")
+        of_alice = await heard(stage, "alice", to="MyBot")
+
+    assert (last, in_public, of_alice) == (Outcome.LOOP, Outcome.REPLIED, Outcome.REPLIED)

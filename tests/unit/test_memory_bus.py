@@ -56,7 +56,7 @@ def test_clean_headers():
 
 
 def test_failures_are_sampled():
-    """The first failures of a kind are logged, then one in a thousand."""
+    """The first failures of a kind are logged, then one in a thousand (LOG-5)."""
     assert [count for count in range(1, 3001) if is_logged(count)] == [1, 2, 3, 1000, 2000, 3000]
 
 

@@ -147,6 +147,7 @@ async def test_nothing_else_is_exported(scene):
 
 async def test_labels_never_hold_what_users_said_or_are_called(scene):
     """Label values come from closed sets or the configuration, never from users or the network."""
+    # OBS-1
     scene.live_through_everything()
     text = generate_latest(scene.metrics.registry).decode().lower()
     for word in ("zaphod", "trillian", "marvin", "hello", "talking"):
@@ -208,7 +209,7 @@ async def test_decisions_are_counted_by_outcome(scene):
 
 
 async def test_remaining_limits_are_computed_when_scraped(scene):
-    """What a limit still allows changes with the clock, without anything happening."""
+    """What a limit still allows changes with the clock, without anything happening (OBS-2)."""
     labels = {"limit_type": "max_per_channel_per_minute", "channel": "MyChannel"}
     assert scene.value("rate_limit_remaining", **labels) == 5
     scene.hear(builders.event("MyBot: hello"))
@@ -245,7 +246,7 @@ async def test_connection_and_buffer_are_gauges_of_this_moment(scene):
 
 
 async def test_model_is_available_until_a_request_fails(scene):
-    """`llm_api_available`: true until a request fails, and again after the next success."""
+    """`llm_api_available`: true until a request fails, and again after the next success (OBS-5)."""
     assert scene.value("llm_api_available") == 1
     scene.metrics.note_attempt(llm_attempt(AttemptStatus.TIMEOUT))
     assert scene.value("llm_api_available") == 0

@@ -59,10 +59,11 @@ def fenced(message: str) -> list[str]:
 
 
 class TestWholePrompt:
-    """One system message, one user message, and what stands where in them."""
+    """One system message, one user message, and what stands where in them (ASK-1)."""
 
     def test_as_the_model_reads_it(self) -> None:
         """The conversation between fences, the sentence about it, then the volatile facts."""
+        # ASK-2
         found = prompt(
             None, said("alice", "hi"), said("mybot", "hello", is_own=True), media="A  film"
         )
@@ -173,7 +174,7 @@ class TestConversationLines:
 
 
 class TestNames:
-    """Names are flattened to one line and can't imitate another speaker."""
+    """Names are flattened to one line and can't imitate another speaker (ASK-3)."""
 
     @pytest.mark.parametrize(
         ("name", "flat"),
@@ -232,6 +233,7 @@ class TestForgery:
         stamps: bool,
     ) -> None:
         """Whatever names and texts are: a fence, a line for each line, by its speaker, a fence."""
+        # ASK-3
         found = prompt(
             line(text, user=user),
             *(said(*one[:2], is_own=one[2]) for one in conversation),
@@ -261,7 +263,7 @@ class TestForgery:
 
     @given(st.dictionaries(st.sampled_from(PROMPT_FIELDS), HOSTILE))
     def test_fields_are_never_templates(self, given_fields: dict[str, str]) -> None:
-        """What a field holds is put in as it is, braces and all, in one pass."""
+        """What a field holds is put in as it is, braces and all, in one pass (ASK-4)."""
         fields = {**dict.fromkeys(PROMPT_FIELDS, ""), **given_fields}
         template = "|".join(f"{{{name}}}" for name in PROMPT_FIELDS)
         assert fill(template, fields) == "|".join(fields[name] for name in PROMPT_FIELDS)

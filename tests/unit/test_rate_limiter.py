@@ -65,6 +65,10 @@ def refused(limiter: RateLimiter, *demands: Demand, now: float) -> Refusal:
 class TestWindows:
     """What happened at t counts in a window of w seconds until t + w, no longer at t + w."""
 
+    # REQ-2, LIMIT-1
+
+    # REQ-2, LIMIT-1
+
     @pytest.mark.parametrize(
         ("at", "window", "now", "used"),
         [
@@ -106,11 +110,13 @@ class TestWindows:
         assert limiter.remaining(room(hour), 3599.0) == 0
         assert limiter.remaining(room(hour), 3600.0) == 1
 
+    # LIMIT-6
     def test_what_is_held_counts_however_long_it_takes(self):
         limiter = RateLimiter()
         admitted(limiter, room(COOLDOWN), now=0.0)
         assert refused(limiter, room(COOLDOWN), now=50_000.0).used == 1
 
+    # LIMIT-6
     def test_the_room_counts_from_the_send_on_not_from_the_admission(self):
         limiter = RateLimiter()
         permit = admitted(limiter, room(COOLDOWN), now=0.0)
@@ -122,6 +128,7 @@ class TestWindows:
 class TestPermits:
     """Every window has room and a permit is taken in all, or none is touched."""
 
+    # LIMIT-2
     @pytest.mark.parametrize("full", [0, 1, 2], ids=["room", "user", "trigger"])
     def test_a_refusal_touches_nothing(self, full):
         limiter, demands = RateLimiter(), (room(COOLDOWN), user(COOLDOWN), trigger(COOLDOWN))
@@ -163,6 +170,7 @@ class TestPermits:
         act(admitted(limiter, *demands, now=0.0))
         assert tuple(used for *_, used in limiter.usage(demands, 60.0)) == used
 
+    # LIMIT-7
     def test_a_reply_that_is_filtered_away_costs_the_user_but_not_the_room(self):
         limiter, demands = RateLimiter(), (room(COOLDOWN), user(COOLDOWN))
         permit = admitted(limiter, *demands, now=0.0)
@@ -170,6 +178,7 @@ class TestPermits:
         permit.give_back()
         assert [used for *_, used in limiter.usage(demands, 2.0)] == [0, 1]
 
+    # LIMIT-8
     @pytest.mark.parametrize("repeated", ["send", "spend", "give_back"])
     def test_each_is_done_once(self, repeated):
         limiter, demands = RateLimiter(), (room(TWO_A_MINUTE), user(TWO_A_MINUTE))
@@ -204,6 +213,7 @@ class TestPermits:
 class TestRefusals:
     """The decision says which refused first, how full it was, and when it frees up."""
 
+    # LIMIT-2
     def test_it_says_everything(self):
         limiter = RateLimiter()
         said(limiter, user(TWO_A_MINUTE), now=0.0)
@@ -269,6 +279,7 @@ class TestRefusals:
 class TestHistories:
     """One history a user over all rooms; state of users idle for over an hour is dropped."""
 
+    # LIMIT-4
     def test_a_user_over_two_rooms_is_limited_once(self):
         limiter = RateLimiter()
         said(limiter, room(TWO_A_MINUTE, key="a"), user(TWO_A_MINUTE), now=0.0)
@@ -283,6 +294,7 @@ class TestHistories:
         said(limiter, room(COOLDOWN, key="a"), now=0.0)
         admitted(limiter, room(COOLDOWN, key="b"), now=0.0)
 
+    # LIMIT-9
     @pytest.mark.parametrize(
         ("idle_seconds", "left"),
         [(IDLE_SECONDS, 2), (IDLE_SECONDS + 1, 1)],
@@ -307,6 +319,7 @@ class TestHistories:
         said(limiter, user(COOLDOWN), now=80_000.0)
         assert refused(limiter, trigger(daily), now=80_001.0).used == 1
 
+    # LIMIT-9
     def test_idle_ones_are_looked_for_now_and_then(self):
         limiter = RateLimiter()
         said(limiter, user(COOLDOWN), now=1.0)
@@ -506,3 +519,42 @@ class LimiterMachine(RuleBasedStateMachine):
 
 TestLimiterMachine = LimiterMachine.TestCase
 TestLimiterMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+class TestSurvivorsOfMutation:
+    """What a run of mutation tests found unguarded."""
+
+    def test_a_history_forgets_what_no_window_reaches(self):
+        """However long a user goes on, his history holds no more than one window's worth."""
+        limiter = RateLimiter()
+        demand = Demand(Scope.USER, ("user", "bob"), (Limit("most", 3, 10.0),))
+        for number in range(500):
+            permit = limiter.admit([demand], number * 4.0)
+            assert isinstance(permit, Permit)
+            permit.spend(number * 4.0)
+
+        (history,) = limiter._histories.values()
+        assert len(history) <= 3
+
+    def test_an_unknown_history_hides_no_other(self):
+        """A history that is still empty doesn't keep the ones after it from being asked."""
+        limiter = RateLimiter()
+        room = Demand(Scope.ROOM, ("room", "a"), (Limit("room", 1, 10.0),))
+        user = Demand(Scope.USER, ("user", "bob"), (Limit("user", 1, 10.0),))
+        first = limiter.admit([user], 0.0)
+        assert isinstance(first, Permit)
+        first.spend(0.0)
+
+        refusal = limiter.refusal([room, user], 1.0)
+
+        assert refusal is not None
+        assert refusal.scope is Scope.USER
+
+    def test_a_demand_without_limits_hides_no_other(self):
+        """A demand that asks for nothing doesn't keep the ones after it from being taken."""
+        limiter = RateLimiter()
+        nothing = Demand(Scope.TRIGGER, ("trigger", "a"), ())
+        user = Demand(Scope.USER, ("user", "bob"), (Limit("user", 1, 10.0),))
+        assert isinstance(limiter.admit([nothing, user], 0.0), Permit)
+
+        assert isinstance(limiter.admit([nothing, user], 0.0), Refusal)

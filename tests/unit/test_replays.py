@@ -56,7 +56,7 @@ def burst(start: int = 0, *, first_age: float = 700.0, gap: float = 20.0) -> lis
 
 
 class TestOneLine:
-    """The first line that is heard, by its two times and its arrival."""
+    """The first line that is heard, by its two times and its arrival (WHO-3)."""
 
     @pytest.mark.parametrize(
         ("one", "freshness"),
@@ -83,7 +83,7 @@ class TestOneLine:
 
 
 class TestDuplicates:
-    """A line that equals one already seen by (user, time, text) is a duplicate."""
+    """A line that equals one already seen by (user, time, text) is a duplicate (WHO-3)."""
 
     @pytest.mark.parametrize("age", [0.004, 700.0, -60.0], ids=["live", "replayed", "ahead"])
     def test_second_hearing(self, age: float) -> None:
@@ -150,7 +150,7 @@ class TestDuplicates:
 
 
 class TestSkew:
-    """Twenty fresh-looking lines in a row judged old is clock skew."""
+    """Twenty fresh-looking lines in a row judged old is clock skew (WHO-6)."""
 
     def test_learned_after_twenty(self) -> None:
         """A connector whose clock is an hour ahead is understood from the twenty-first line on."""

@@ -49,6 +49,8 @@ def filtered(answer: str, **filters) -> Processed:
             id="channels",
         ),
         pytest.param("Hi<|im_end|>", "Hi", id="control-token"),
+        pytest.param("<<<0123456789ab\nHi\n0123456789ab>>>", "Hi", id="the-prompts-fence"),
+        pytest.param("0123456789ab and <<<abc", "0123456789ab and <<<abc", id="no-fence"),
         pytest.param("I think <3 [thinking]", "I think <3 [thinking]", id="only-words"),
         pytest.param("<thinker>a</thinker>", "<thinker>a</thinker>", id="another-tag"),
         pytest.param("<think>nothing but", "", id="reasoning-only"),
@@ -71,6 +73,9 @@ def test_reasoning_is_stripped(answer: str, text: str):
         pytest.param("[MyBot]: hello you", "hello you", id="square"),
         pytest.param("[12:30:01] MyBot: hello you", "hello you", id="time"),
         pytest.param("MyBot: MyBot: hello you", "hello you", id="twice"),
+        pytest.param("MyBot (you): hello you", "hello you", id="as-the-prompt-writes-it"),
+        pytest.param("**MyBot (you)**: hello you", "hello you", id="so-and-bold"),
+        pytest.param("MyBot (you know him) is", "MyBot (you know him) is", id="in-brackets"),
         pytest.param("The Bot: hello you", "hello you", id="alias-of-two-words"),
         pytest.param("My\u200bBot: hello you", "hello you", id="zero-width"),
         pytest.param("MyBot is here", "MyBot is here", id="subject-of-a-sentence"),
@@ -218,7 +223,7 @@ def test_the_content_filter_lets_through(answer: str, filters: dict[str, object]
 
 
 def test_a_pattern_that_takes_too_long_refuses():
-    """A pattern is matched within a time bound; past it the answer isn't said."""
+    """A pattern is matched within a time bound; past it the answer isn't said (ASK-9)."""
     start = time.perf_counter()
     refused = filtered("a" * 3000 + "b c", block_patterns=["(?:a|a?a|b?a)*c$"], max_word_count=99)
     assert refused.refusal is FilterReason.PATTERN_TIMEOUT
@@ -290,7 +295,7 @@ def test_repetitions_are_looked_for_in_a_window(window: int, refusal: FilterReas
 
 
 def test_steps_are_named_in_their_order():
-    """The steps that changed the text are told, those that didn't aren't."""
+    """The steps that changed the text are told, those that didn't aren't (ASK-8)."""
     processed = process('<think>x</think>MyBot: "**a**\u200b\nb"')
     assert processed == Processed(
         "a b", ("reasoning", "invisible", "own_name", "quotes", "markdown", "white_space")

@@ -75,7 +75,7 @@ class TestTriggers:
             pytest.param([MENTION, PM], ["mention"], ["pm"], id="default"),
             pytest.param(
                 [KEYWORD, PM, KEYWORD, MENTION],
-                ["mention", "keyword-0", "keyword-2"],
+                ["mention", "keyword 'pizza'", "keyword 'pizza' 2"],
                 ["pm"],
                 id="mention-first-keywords-in-their-order",
             ),
@@ -86,8 +86,8 @@ class TestTriggers:
     def test_order(self, triggers: list[Any], public: list[str], private: list[str]) -> None:
         """Which triggers are asked, and in which order."""
         found = room(triggers=triggers)
-        assert [one.trigger.key for one in found.triggers(LineKind.CHAT)] == public
-        assert [one.trigger.key for one in found.triggers(LineKind.PM)] == private
+        assert [one.trigger.key for one in found.public_triggers] == public
+        assert [one.trigger.key for one in found.private_triggers] == private
 
     def test_keys_are_unique(self) -> None:
         """No two triggers of a room share a history of limits."""
@@ -144,7 +144,7 @@ class TestConversation:
         assert found.conversation(asked, HEARD_AT + 61) == ()
 
     def test_private_stays_private(self) -> None:
-        """A private line is in no public conversation, nor in that of another user."""
+        """A private line is in no public conversation, nor in that of another user (CTX-2)."""
         found = room()
         private = pm("secret", user="alice")
         found.window_of(private).add(remembered(private))
@@ -226,6 +226,21 @@ class TestConclude:
         record = DecisionRecord("id-1", "MyChannel", "alice", HEARD_AT, "chat", None, detail="bot")
         found.conclude(record, Outcome.REPLIED)
         assert record.detail == "bot"
+
+
+class TestRecords:
+    """What was decided is remembered, the newest first when asked for (OBS-8)."""
+
+    def test_the_latest_500_are_kept(self) -> None:
+        """An older one goes when a newer one comes."""
+        found = room().decisions
+        for number in range(501):
+            found.add(DecisionRecord(f"id-{number}", "r", "alice", HEARD_AT, "chat", None))
+        assert len(found) == 500
+        assert [one.correlation_id for one in found.latest(2)] == ["id-500", "id-499"]
+        assert len(found.latest(1000)) == 500
+        assert found.latest(5, correlation_id="id-0") == []
+        assert [one.user for one in found.latest(5, correlation_id="id-1")] == ["alice"]
 
 
 class TestLanes:

@@ -180,6 +180,7 @@ async def test_no_reply_gives_the_room_back_and_spends_what_was_asked(
     bus, answer, outcome, is_spent
 ):
     """Nothing sent: the room's permit comes back; the user's only if no request went out."""
+    # LIMIT-7
     scene = await Scene(bus, ScriptedLLM(answer)).listen()
     job = scene.put()
     await scene.done(job)
@@ -192,6 +193,7 @@ async def test_no_reply_gives_the_room_back_and_spends_what_was_asked(
 
 async def test_job_whose_deadline_has_passed_asks_nobody(bus):
     """Past its deadline when it is taken up: too late, no request, the whole permit back."""
+    # LANE-4
     scene = await Scene(bus).listen()
     job = scene.put(within=0)
     await scene.done(job)
@@ -253,7 +255,7 @@ async def test_unknown_delivery_is_concluded_by_evidence(bus):
 
 
 async def test_dry_run_does_everything_but_the_publish(bus):
-    """`dry_run`: the model is asked, nothing is said, permits count as sent."""
+    """`dry_run`: the model is asked, nothing is said, permits count as sent (LIFE-6)."""
     scene = await Scene(bus, dry_run=True).listen()
     job = scene.put()
     await scene.done(job)
@@ -267,6 +269,7 @@ async def test_dry_run_does_everything_but_the_publish(bus):
 
 async def test_canned_line_is_said_once_a_minute_and_changes_no_outcome(bus):
     """All providers failed: a canned line, one a room and minute; both lines are `llm_failed`."""
+    # LANE-6
     canned = {"fallback_responses_enabled": True, "fallback_responses": ["I am asleep."]}
     failing = ScriptedLLM(llm_failure(SERVER_ERROR))
     scene = await Scene(bus, failing, response_processing=canned).listen()
@@ -290,6 +293,7 @@ async def test_canned_line_of_unknown_fate_leaves_the_record_as_it_is(bus):
 
 async def test_bug_in_one_reply_ends_as_error_and_the_next_goes_on(bus, caplog):
     """An exception that nobody foresaw: `error`, told in full, permit back, the lane works on."""
+    # LANE-5
     scene = await Scene(bus, ScriptedLLM(ValueError("a bug"), "All well.")).listen()
     broken, sound = scene.put("alice"), scene.put("bob")
     await scene.done(broken, sound)
@@ -377,7 +381,7 @@ async def test_job_that_comes_to_an_idle_worker_is_taken_up(bus):
 
 
 async def test_reply_is_one_at_a_time_in_a_lane(bus):
-    """First in, first out: the second job waits until the first has ended."""
+    """First in, first out: the second job waits until the first has ended (LANE-1)."""
     scene = await Scene(bus).listen()
     scene.model.gate.clear()
     first, second = scene.put("alice"), scene.put("bob")

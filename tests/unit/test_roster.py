@@ -102,7 +102,7 @@ class TestChange:
 
 
 class TestBound:
-    """A connector that never says who left must not fill the memory."""
+    """A connector that never says who left must not fill the memory (REQ-7)."""
 
     def test_a_list_of_many(self) -> None:
         """A list longer than any room's is cut."""

@@ -97,7 +97,8 @@ EXAMPLES = [
     ),
     (
         record(Outcome.STALE, trigger=""),
-        "It was old when it arrived (bot.max_event_age_seconds), so the moment has passed.",
+        "It was old when it arrived (bot.max_event_age_seconds), so the moment has passed; if it"
+        " was said just then, a clock is wrong.",
     ),
     (
         record(Outcome.LOOP),
@@ -180,8 +181,8 @@ EXAMPLES = [
             user="",
             gates=[refused("min_messages_since_last_bot_message", value=2, threshold=5)],
         ),
-        "The timer found nothing to join in on: min_messages_since_last_bot_message was 2,"
-        " wanted 5.",
+        "The timer found nothing to join in on: lines of others since the bot's own last one: 2,"
+        " wanted 5 (min_messages_since_last_bot_message).",
     ),
     (
         record(Outcome.IDLE, event="tick", user=""),
@@ -193,7 +194,7 @@ EXAMPLES = [
     ),
     (
         record(Outcome.SUPERSEDED),
-        "Bob has said something newer, which is answered in its place.",
+        "Bob said something newer while this waited for its turn, which is answered in its place.",
     ),
     (
         record(Outcome.TOO_LATE, detail="the deadline passed while it waited"),

@@ -59,6 +59,7 @@ async def test_same_signal_sent_twice_by_a_launcher_is_one_order(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`timeout` signals the process and its group: that doesn't count as a second order."""
+    # LIFE-4
     # On a busy machine the two may be further apart, and a second order would end the test run.
     monkeypatch.setattr(shutdown_handler, "ONE_ORDER_SECONDS", SECONDS)
     stop = asyncio.Event()
@@ -93,7 +94,7 @@ async def test_loop_that_sleeps_is_woken() -> None:
 
 
 async def test_hangup_reloads_and_does_not_stop() -> None:
-    """SIGHUP has `reload` called in the loop, each time."""
+    """SIGHUP has `reload` called in the loop, each time (LIFE-7)."""
     stop = asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
     with shutdown_signals(stop, reload=lambda: loops.append(asyncio.get_running_loop())):

@@ -17,10 +17,12 @@ from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config, resolve_room
 from llm_bot.decisions import Outcome
 from llm_bot.llm_client import Attempt, AttemptStatus, LLMResponse, Usage
+from llm_bot.logging_config import FloodSampler
 from llm_bot.metrics import Metrics
 from llm_bot.ports import SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
+from llm_bot.room_introduction import Asked, RoomIntroduction
 from llm_bot.tally import RoomTally, Tally
 from llm_bot.wire import PARSERS, DropReason
 
@@ -79,19 +81,31 @@ def test_every_rule_has_a_number_of_its_own():
     assert not {rule for rule in rules if rules.count(rule) > 1}
 
 
+def rules() -> set[str]:
+    return {rule for path in PAGES for rule in RULE.findall(path.read_text())}
+
+
+def citations(path: Path) -> set[str]:
+    """Whatever looks like the number of a rule of spec/."""
+    families = {rule.partition("-")[0] for rule in rules()}
+    return set(re.findall(rf"\b(?:{'|'.join(sorted(families))})-\d+\b", path.read_text()))
+
+
 def test_whatever_cites_a_rule_cites_one_that_exists():
     """Code, tests and pages cite rules by number; a number without its rule is a mistake."""
-    rules = {rule for path in PAGES for rule in RULE.findall(path.read_text())}
-    families = {rule.partition("-")[0] for rule in rules}
-    cited = re.compile(rf"\b(?:{'|'.join(sorted(families))})-\d+\b")
     places = [*PAGES, *(ROOT / "llm_bot").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     unknown = {
-        f"{path.relative_to(ROOT)}: {rule}"
-        for path in places
-        for rule in cited.findall(path.read_text())
-        if rule not in rules
+        f"{path.relative_to(ROOT)}: {rule}" for path in places for rule in citations(path) - rules()
     }
     assert not unknown
+
+
+def test_every_rule_is_cited_by_a_test():
+    """Whoever changes a rule finds its tests by its number; one that no test cites has none."""
+    tests = set((ROOT / "tests").rglob("test_*.py"))
+    cited = {rule for path in tests for rule in citations(path)}
+    uncited = sorted(rules() - cited)
+    assert not uncited, f"no test cites {', '.join(uncited)}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -270,7 +284,30 @@ async def test_the_health_of_the_page_is_that_of_the_code():
     text = section(page("spec-observability.md"), "## Health")
     (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     told = json.loads(block)
-    status = App(CONFIG, stop=asyncio.Event(), bus=MemoryEventBus()).status()
+    bus = MemoryEventBus()
+    status = App(CONFIG, stop=asyncio.Event(), bus=bus).status()
+    (room,) = told["rooms"].values()
+    assert shape(introduction(bus).status()) == shape(room)
     for each in (told, status):
-        each["channels"] = each["providers"] = None
+        each["channels"] = each["providers"] = each["rooms"] = None
     assert shape(status) == shape(told)
+
+
+def introduction(bus: MemoryEventBus) -> RoomIntroduction:
+    """Of a room of which nothing is known."""
+    return RoomIntroduction(
+        Room(resolve_room(CONFIG, CONFIG.channels[0]), secrets=()),
+        bus=bus,
+        clock=SystemClock(),
+        sampler=FloodSampler(),
+        learn=lambda event_type, data: True,
+        source="llm_bot",
+        request_timeout=1,
+    )
+
+
+def test_what_comes_of_a_question_is_told():
+    """The closed set of OBS-10."""
+    text = page("spec-observability.md").partition("**OBS-10**")[2].partition("\n- **")[0]
+    told = set(re.findall(r"`([a-z_]+)`", text))
+    assert {found.value for found in Asked} <= told

@@ -22,7 +22,7 @@ def keyword(*keywords: str, **changes) -> KeywordTrigger:
 
 
 class TestMention:
-    """The bot's name, an alias, or either with a leading `@`, as whole words, any case."""
+    """The bot's name, an alias, or either with a leading `@`, as whole words, any case (TRIG-2)."""
 
     @pytest.mark.parametrize(
         ("names", "text"),

@@ -245,15 +245,21 @@ class TestSubjects:
         self, dialect: Dialect, channel: str, domain: str | None, subjects: tuple[str, ...]
     ) -> None:
         """What is subscribed follows from the dialect, the channel's case and the domain."""
+        # HEAR-3, HEAR-4
         assert event_subjects(dialect, channel, domain) == subjects
 
 
 class TestEnvelope:
     """An object with `event_name` and `payload` is an envelope; all else is the bare payload."""
 
+    # HEAR-6
+
+    # HEAR-6
+
     @pytest.mark.parametrize("dialect", Dialect, ids=str)
     def test_enveloped_line(self, dialect: Dialect) -> None:
         """An envelope gives the channel and domain as it spells them, its time and its id."""
+        # HEAR-7
         assert heard(envelope(), dialect=dialect) == ChatLine(
             LineKind.CHAT,
             "alice",
@@ -336,7 +342,7 @@ class TestEnvelope:
         ],
     )
     def test_domain(self, configured: str | None, sent: Any, is_heard: bool) -> None:
-        """Two servers may have a room of one name: an envelope of the other is dropped."""
+        """Two servers may have a room of one name: an envelope of the other is dropped (HEAR-8)."""
         result = hear(envelope(domain=sent), domain=configured)
         assert isinstance(result, Heard) is is_heard
         if not is_heard:
@@ -391,7 +397,7 @@ class TestTimes:
         ],
     )
     def test_nothing_was_said_in_the_future(self, said_at: float, when: float) -> None:
-        """A line that claims to come from the future was said when it was heard."""
+        """A line that claims to come from the future was said when it was heard (HEAR-16)."""
         assert line(time=said_at * 1000).time == when
 
     @pytest.mark.parametrize(
@@ -526,11 +532,11 @@ class TestText:
         ],
     )
     def test_cleaned(self, msg: str, text: str) -> None:
-        """Triggers and prompts see the cleaned text, at most 1,000 characters of it."""
+        """Triggers and prompts see the cleaned text, at most 1,000 characters of it (HEAR-14)."""
         assert line(msg=msg).text == text
 
     def test_too_large(self) -> None:
-        """A raw message above 16 KiB is dropped before anything looks at it."""
+        """A raw message above 16 KiB is dropped before anything looks at it (HEAR-9)."""
         body = {**FROM_ALICE, "msg": "a" * (MAX_RAW_MESSAGE_CHARACTERS + 1)}
         assert reason(body) is DropReason.TOO_LARGE
 
@@ -554,6 +560,7 @@ class TestText:
     )
     def test_half_an_emoji(self, written: bytes, text: str) -> None:
         """CyTube cuts long lines in UTF-16 units: half an emoji at the edge costs no line."""
+        # HEAR-15
         body = b'{"username":"alice","msg":"%b"}' % written
         found = line(body).text.replace("\ufffd", "").strip()
         assert found == text
@@ -602,7 +609,7 @@ class TestText:
 
 
 class TestCorrelationId:
-    """From the header `Correlation-Id`, else the envelope, else new."""
+    """From the header `Correlation-Id`, else the envelope, else new (HEAR-11)."""
 
     @pytest.mark.parametrize(
         ("headers", "found"),
@@ -734,6 +741,8 @@ class TestRoster:
     )
     def test_understood(self, name: str, payload: Any, said: RoomEvent) -> None:
         """Who is here, with a rank that is a number or unknown; addresses are left behind."""
+        # HEAR-12, HEAR-13
+        # HEAR-12
         assert heard(payload, name) == said
         assert heard(envelope(payload, name), name.lower()) == said
 
@@ -763,7 +772,7 @@ class TestRoster:
         assert len(said.people) == people
 
     def test_a_room_too_big(self) -> None:
-        """A list of 100,000 is above what a body may have, and is dropped unread."""
+        """A list of 100,000 is above what a body may have, and is dropped unread (HEAR-9)."""
         names = [{"name": f"user{number}"} for number in range(100_000)]
         assert reason(names, "userlist") is DropReason.TOO_LARGE
 
@@ -894,7 +903,7 @@ ODD_BODIES = [
 
 
 class TestGarbage:
-    """What can't be understood is dropped with a reason; nothing ever raises."""
+    """What can't be understood is dropped with a reason; nothing ever raises (HEAR-10)."""
 
     @pytest.mark.parametrize(("body", "why"), ODD_BODIES)
     @pytest.mark.parametrize("name", ["chatmsg", "pm", "chatMsg"])

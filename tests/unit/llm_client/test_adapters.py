@@ -80,7 +80,7 @@ def test_extra_headers_win_whatever_their_case():
     ],
 )
 def test_correlation_id(given, sent):
-    """The correlation id is a header; what may not stand in one is taken out."""
+    """The correlation id is a header; what may not stand in one is taken out (SEND-8)."""
     assert built(request(correlation_id=given)).headers.get("x-correlation-id") == sent
 
 

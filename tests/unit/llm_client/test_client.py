@@ -131,7 +131,7 @@ async def test_the_last_error_is_raised_as_it_is(server, make):
 
 
 async def test_retry_after_is_the_floor(server, clock, make):
-    """A pause is at least what the server asks for, in seconds or until a date."""
+    """A pause is at least what the server asks for, in seconds or until a date (ASK-5)."""
     server.script(
         Answer(429, headers={"retry-after": "7"}),
         Answer(503, headers={"retry-after": "Tue, 14 Nov 2023 22:30:20 GMT"}),
@@ -165,6 +165,7 @@ async def test_no_retry_where_only_one_attempt_is_allowed(server, make):
 )
 async def test_the_time_out_bounds_the_whole_request(server, clock, make, stall):
     """However the answer trickles, after `timeout_seconds` the request is over, then repeated."""
+    # ASK-6
     server.script(stall, chat("second"))
     async with make(timeout_seconds=30) as client:
         asking = asyncio.create_task(client.generate(request()))
@@ -230,6 +231,7 @@ async def test_bounds_that_make_no_sense(server, make, options):
 
 async def test_slots_bound_the_requests_on_the_wire(server, make):
     """No more than `max_concurrent_requests` are asked at a time; the rest wait their turn."""
+    # ASK-6
     gate = asyncio.Event()
     server.script(*[Answer(200, chat_body(), gate=gate)] * 5)
     async with make(max_concurrent_requests=2) as client:
@@ -380,6 +382,7 @@ async def test_cancelling_while_waiting_for_a_slot(server, make):
 )
 async def test_reading_stops_at_a_megabyte(server, make, status, kind):
     """A body without end is read as far as the bound; a status that says enough still counts."""
+    # ASK-6
     server.script(Flood(status))
     async with make(max_attempts=1) as client:
         error = await failure_of(client)

@@ -42,6 +42,7 @@ from llm_bot.llm_client.reasoning import split_reasoning
 )
 def test_reasoning_is_taken_out(text, answer, reasoning):
     """Blocks go, closed or not; a closing tag without an opening one ends what began the text."""
+    # ASK-7
     assert split_reasoning(text) == (answer, reasoning)
 
 

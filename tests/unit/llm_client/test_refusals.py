@@ -81,7 +81,7 @@ def test_status(status, kind, retryable, code, outcome):
 
 @given(st.integers(300, 999))
 def test_the_rule_of_retries_for_every_status(status):
-    """408, 409, 425, 429 and 5xx may be retried, and nothing else."""
+    """408, 409, 425, 429 and 5xx may be retried, and nothing else (ASK-5)."""
     may = status in (408, 409, 425, 429) or 500 <= status < 600
     assert refusal(status).retryable is may
 

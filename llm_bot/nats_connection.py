@@ -1,0 +1,131 @@
+"""nats-py's client, mended where 2.16 does wrong for a daemon that runs for years."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, cast
+
+from nats import errors
+from nats.aio.client import Client, Srv
+from nats.aio.subscription import Subscription
+from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
+
+from llm_bot.ports import Event
+
+
+class MendedClient(Client):
+    """nats-py's client without what 2.16 does wrong for a daemon.
+
+    These are its internals: a test fails when a newer release no longer has them.
+    """
+
+    def __init__(
+        self, on_refusal: Callable[[str], None], on_undecodable: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self._on_refusal = on_refusal
+        self._on_undecodable = on_undecodable
+
+    def _build_message(
+        self,
+        sid: int,  # noqa: ARG002
+        subject: bytes,
+        reply: bytes,
+        data: bytes,
+        headers: dict[str, str] | None,
+    ) -> Event | None:
+        """Our event at once, not a `Msg` to copy. One odd subject must not end the reader."""
+        try:
+            return Event(subject.decode(), data, headers, reply.decode() if reply else "")
+        except UnicodeDecodeError:
+            self._on_undecodable()
+            return None
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        """Odd headers end the reader, too."""
+        if not headers:
+            return None
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            self._on_undecodable()
+            return None
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Errors of the server but refusals would close the client for good: reconnect instead.
+
+        Refusals come in lower case, and two subjects may differ in that alone: the parser still
+        holds the line as it was sent.
+        """
+        if PERMISSIONS_ERR not in err_msg:
+            error = errors.Error(f"nats: {err_msg}")
+            await self._error_cb(error)
+            await self._process_op_err(error)
+            return
+        line = ERR_RE.match(self._ps.buf)
+        self._on_refusal(line[1].decode(errors="replace") if line else err_msg)
+
+    async def _attempt_reconnect(self) -> None:
+        """What no flusher had sent yet would go out after the reconnect, minutes late, and an
+        unforeseen error would end the tries."""
+        self.forget_unsent()
+        while True:
+            try:
+                return await super()._attempt_reconnect()
+            except Exception as exc:  # noqa: BLE001
+                self._status = Client.RECONNECTING
+                await self._error_cb(exc)
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        """A try to reconnect that failed after the socket was open would leave it open."""
+        if self._transport:
+            self._transport.close()
+        await super()._connect_to_server(s)
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        """A ping would overtake the commands that wait for the flusher, and `flush` come early."""
+        if self._pending and self._transport is not None:
+            self._transport.writelines(self._pending)
+            self.forget_unsent()
+        await super()._send_ping(future)
+
+    def _connect_command(self) -> bytes:
+        """The login would go out in the clear where a server offers no encryption."""
+        scheme = self._current_server.uri.scheme if self._current_server else ""
+        wanted = scheme == "tls" or (scheme == "nats" and "tls" in self.options)
+        if wanted and not self._server_info.get("tls_required"):
+            raise errors.SecureConnWantedError
+        return super()._connect_command()
+
+    def require_connection(self) -> None:
+        """For after `connect`: nats-py overlooks a server that hangs up in its last step."""
+        if not self.is_connected:
+            raise errors.UnexpectedEOF
+
+    def forget_unsent(self) -> None:
+        self._pending = []
+        self._pending_data_size = 0
+
+    def is_current(self, raw: Subscription) -> bool:
+        """Whether the caller is the handler of `raw`."""
+        return asyncio.current_task() is raw._wait_for_msgs_task
+
+    async def end(self, raw: Subscription, seconds: float) -> None:
+        """`raw.drain()` that works while the connection is away, and outlives its loss.
+
+        The server gets so many seconds to say that it has ended.
+        """
+        if self.is_connected:
+            with contextlib.suppress(errors.Error, OSError):
+                await self._send_unsubscribe(raw._id)
+                await self.flush(seconds)  # type: ignore[arg-type] # it takes fractions
+        self._remove_sub(raw._id)
+        worker = cast("asyncio.Task[None]", raw._wait_for_msgs_task)
+        handled = asyncio.create_task(raw._pending_queue.join())
+        try:
+            await asyncio.wait({handled, worker}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            handled.cancel()
+            raw._stop_processing()

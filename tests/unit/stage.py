@@ -1,0 +1,147 @@
+"""A room with all that hears and answers it, for stories from a line to its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from llm_bot.agents.chat import ChatAgent
+from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.decisions import DecisionRecord
+from llm_bot.delivery import OutboundBuffer, RoomDelivery
+from llm_bot.event_handler import EventHandler
+from llm_bot.logging_config import FloodSampler
+from llm_bot.models import ChatLine, Dialect
+from llm_bot.ports import Event
+from llm_bot.rate_limiter import RateLimiter
+from llm_bot.room import Room
+from llm_bot.room_worker import LaneWorker
+from llm_bot.tally import Tally
+from llm_bot.ticker import Ticker
+from tests.fakes import ManualClock, ScriptedLLM
+from tests.unit import builders
+from tests.unit.builders import event, room_event
+
+UNLIMITED = {
+    "max_per_channel_per_minute": 1000,
+    "max_per_channel_per_hour": 1000,
+    "max_per_user_per_minute": 1000,
+    "max_per_user_per_hour": 1000,
+    "global_cooldown_seconds": 0.0,
+    "media_change_cooldown_seconds": 30.0,
+}
+TICKS = {"type": "contextual", "enabled": True, "min_messages_since_last_bot_message": 1}
+
+
+class Stage:
+    """A room with all that hears and answers it, and a connector that shows what is said there.
+
+    Time stands still until a story moves it.
+    """
+
+    def __init__(self, *answers: Any, limits: dict[str, float] | None = None, **sections: Any):
+        self.bus = MemoryEventBus()
+        self.clock = ManualClock()
+        self.room = builders.room(
+            **{
+                "rate_limits": {**UNLIMITED, **(limits or {})},
+                "triggers": [{"type": "mention"}, {"type": "pm"}, TICKS],
+                "replies": {"min_interval_seconds": 0, "queue_size": 1},
+                **sections,
+            }
+        )
+        self.model = ScriptedLLM(*answers)
+        self.limiter = RateLimiter()
+        self.refusal = ""
+        self.chance = 0.5
+        self.said: list[str] = []
+        self.told: list[DecisionRecord] = []
+        delivery = RoomDelivery(
+            self.room,
+            bus=self.bus,
+            clock=self.clock,
+            buffer=OutboundBuffer(5),
+            source="llm_bot",
+            request_timeout=1,
+        )
+        self.handler = EventHandler(
+            self.room,
+            limiter=self.limiter,
+            tally=Tally(),
+            clock=self.clock,
+            chance=lambda: self.chance,
+            drops=FloodSampler(limit_per_minute=2),
+            on_pause=delivery.pause,
+        )
+        agent = ChatAgent(self.model, self.clock)
+        self.workers = [
+            LaneWorker(
+                self.room,
+                lane,
+                agent=agent,
+                delivery=delivery,
+                clock=self.clock,
+                chance=lambda: 0.0,
+            )
+            for lane in (self.room.public_lane, self.room.private_lane)
+        ]
+        self.ticker = Ticker(
+            self.room,
+            agent=agent,
+            limiter=self.limiter,
+            clock=self.clock,
+            chance=lambda: self.chance,
+            on_decision=self._tell,
+        )
+
+    async def __aenter__(self) -> Stage:
+        await self.bus.subscribe("kryten.robot.command", self._connect)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.bus.close()
+
+    def _tell(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
+        self.told.append(record)
+
+    async def _connect(self, request: Event) -> None:
+        """The connector: what it is told to say is shown in the room, or it refuses."""
+        if not self.refusal:
+            args = json.loads(request.data)["args"]
+            self.said.append(args["message"])
+            self.say(args["message"], user="MyBot", to=args.get("to"))
+        answer = {"service": "robot", "success": not self.refusal, "error": self.refusal}
+        await self.bus.publish(request.reply, answer)
+
+    def happen(self, name: str, payload: Any = None) -> None:
+        self.handler.handle(room_event(name, payload), Dialect.KRYTEN)
+
+    def say(self, text: str = "hey MyBot", **changes: Any) -> DecisionRecord:
+        """A line said now, and its record."""
+        said = event(text, **{"said_at": self.clock.time(), **changes})
+        self.handler.handle(said, Dialect.KRYTEN)
+        return self.newest
+
+    @property
+    def newest(self) -> DecisionRecord:
+        return list(self.room.decisions)[-1]
+
+    async def work(self) -> None:
+        """Answer whatever waits."""
+        for worker in self.workers:
+            worker.finish()
+            await asyncio.wait_for(worker.run(), 5)
+
+    async def tick(self) -> DecisionRecord:
+        await asyncio.wait_for(self.ticker.tick(), 5)
+        return self.ticks[-1]
+
+    @property
+    def ticks(self) -> list[DecisionRecord]:
+        return [one for one in self.room.decisions if one.event == "tick"]
+
+    @property
+    def held(self) -> int:
+        """Permits under way, in all histories."""
+        return sum(history.held for history in self.limiter._histories.values())

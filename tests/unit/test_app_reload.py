@@ -1,0 +1,330 @@
+"""A reload as the process lives it: one step, or none and the reason."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from llm_bot.app import App
+from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.config import Config
+from llm_bot.demo.connector import StandInConnector
+from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.errors import BusError, ConfigError, Problem
+from llm_bot.guard import FilterReason, GuardRefusal
+from llm_bot.llm_client import LLMClient
+from llm_bot.ports import Handler
+from tests.servers import eventually
+
+OLD_KEY, NEW_KEY = "sk-old-0123456789", "sk-new-9876543210"
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A reload sets up the log of the whole process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+class Bus(MemoryEventBus):
+    """Fails to subscribe with `error`, if there is one."""
+
+    error: Exception | None = None
+
+    async def subscribe(self, subject: str, handler: Handler) -> Any:
+        if self.error is not None:
+            raise self.error
+        return await super().subscribe(subject, handler)
+
+
+class Scene:
+    """The program; `file` makes what the next reload finds, or raises."""
+
+    def __init__(self, model: StandInModelServer) -> None:
+        self.model = model
+        self.bus = Bus()
+        self.stop = asyncio.Event()
+        self.ready = asyncio.Event()
+        self.file: Callable[[], Config] = self.config
+        self.loads = 0
+        self.app = App(
+            self.config(), stop=self.stop, bus=self.bus, on_ready=self.ready.set, load=self._load
+        )
+
+    def _load(self) -> Config:
+        self.loads += 1
+        return self.file()
+
+    def config(self, *rooms: str, key: str | None = OLD_KEY, **sections: Any) -> Config:
+        return Config.model_validate(
+            {
+                "nats": {"servers": ["nats://127.0.0.1:9"], "token": "nats-token-1"},
+                "channels": [{"name": room} for room in rooms or ("RoomA",)],
+                "bot": {"username": "MyBot"},
+                "llm_api": {
+                    "provider": "openai",
+                    "base_url": self.model.base_url,
+                    "model": "stand-in",
+                    "api_key": key,
+                },
+                "triggers": [{"type": "mention", "cooldown_seconds": 0}],
+                "rate_limits": {"global_cooldown_seconds": 0},
+                "replies": {"min_interval_seconds": 0, "confirm_seconds": 0},
+                "health": {"enabled": False},
+                **sections,
+            }
+        )
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.app.run())
+        try:
+            await asyncio.wait_for(self.ready.wait(), 5)
+            yield task
+        finally:
+            self.stop.set()
+            await asyncio.wait({task}, timeout=8)
+        await task
+
+    async def reload(self, result: str = "ok") -> None:
+        """Ask for it, and return when it has ended as `result` says."""
+        before = self.reloads(result)
+        self.app.request_reload()
+        await eventually(lambda: self.reloads(result) == before + 1, what=result)
+
+    def reloads(self, result: str) -> float:
+        labels = {"result": result}
+        found = self.app.metrics.registry.get_sample_value("llm_bot_config_reloads_total", labels)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+async def model():
+    async with StandInModelServer() as server:
+        yield server
+
+
+def told(caplog: pytest.LogCaptureFixture, message: str) -> list[dict[str, Any]]:
+    return [vars(record) for record in caplog.records if record.message == message]
+
+
+async def test_new_key_is_used_told_of_and_guarded(model, caplog, capsys):
+    """LIFE-7, LIFE-10: the next request carries the new key; the difference names the field and no
+    key; both keys are blacked out in the log and refused by the guard."""
+    scene = Scene(model)
+    async with (
+        StandInConnector(scene.bus, channel="RoomA", domain="cytu.be", bot_name="MyBot") as room,
+        scene.running(),
+    ):
+        await room.say("alice", "MyBot: which film is it?")
+        await eventually(lambda: len(model.requests) == 1)
+        scene.file = lambda: scene.config("RoomA", "RoomB", key=NEW_KEY, log_level="DEBUG")
+        await scene.reload()
+        await room.say("bob", "MyBot: and who plays in it?")
+        await eventually(lambda: len(model.requests) == 2)
+        keys = [one.headers["Authorization"] for one in model.requests]
+        assert keys == [f"Bearer {OLD_KEY}", f"Bearer {NEW_KEY}"]
+        changes = {one["path"]: (one["old"], one["new"]) for one in told(caplog, "config.changed")}
+        assert changes == {
+            "llm_api.api_key": ("(changed)", "(changed)"),
+            "channels[RoomB]": ("(absent)", "(present)"),
+            "log_level": ("'INFO'", "'DEBUG'"),
+        }
+        logging.getLogger("llm_bot").warning("x.y", extra={"a": OLD_KEY, "b": NEW_KEY})
+        shown = capsys.readouterr().err
+        assert '"a":"[secret]","b":"[secret]"' in shown
+        assert OLD_KEY not in shown
+        assert NEW_KEY not in shown
+        for service in scene.app._rooms:
+            for key in (OLD_KEY, NEW_KEY):
+                refusal = GuardRefusal(FilterReason.SECRET)
+                assert service.room.guard.check(f"It is {key}, yes.") == refusal
+
+
+def broken(scene: Scene) -> Config:
+    raise ConfigError("config.yaml", [Problem(3, "bot", "a number", "a mapping", "")])
+
+
+def raising(scene: Scene) -> Config:
+    raise RuntimeError("a bug in the loader")
+
+
+def keyless(scene: Scene) -> Config:
+    return scene.config(key=None)
+
+
+def refused(scene: Scene) -> Config:
+    scene.bus.error = BusError("not for you")
+    return scene.config("RoomA", "RoomB", key=NEW_KEY)
+
+
+def buggy_bus(scene: Scene) -> Config:
+    scene.bus.error = KeyError("a bug in the bus")
+    return scene.config("RoomA", "RoomB", key=NEW_KEY)
+
+
+def away(scene: Scene) -> Config:
+    scene.bus.disconnect()
+    return scene.config("RoomA", "RoomB", key=NEW_KEY)
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        (broken, "a mapping"),
+        (raising, "RuntimeError: a bug in the loader"),
+        (keyless, "key"),
+        (refused, "not for you"),
+        (buggy_bus, "KeyError"),
+        (away, "not connected"),
+    ],
+)
+async def test_whatever_fails_the_running_configuration_goes_on(model, caplog, file, why):
+    """LIFE-7: told once with its reason and counted; nothing has changed, no client is left, and
+    the next reload can succeed."""
+    scene = Scene(model)
+    async with scene.running():
+        config, (service,) = scene.app.config, scene.app._rooms
+        subjects = sorted(one.subject for one in scene.bus._subscriptions)
+        clients = clients_open()
+        scene.file = lambda: file(scene)
+        await scene.reload("failed")
+        (failure,) = told(caplog, "config.reload_failed")
+        assert why in failure["error"]
+        assert (scene.app.config, list(scene.app._rooms)) == (config, [service])
+        assert sorted(one.subject for one in scene.bus._subscriptions) == subjects
+        assert clients_open() == clients
+        scene.bus.error = None
+        scene.bus.reconnect()
+        scene.file = lambda: scene.config("RoomA", "RoomB")
+        await scene.reload()
+        assert scene.app.status()["channels"] == {"RoomA": "active", "RoomB": "active"}
+
+
+def clients_open() -> int:
+    """How many model clients there are that aren't closed."""
+    gc.collect()
+    found = [one for one in gc.get_objects() if type(one) is LLMClient]
+    return sum(one._connection.is_open for one in found)
+
+
+async def test_what_needs_a_restart_is_named_and_stays(model, caplog):
+    """LIFE-9: `nats`, `bus`, `health` and `instance` stay as they run, each with a warning, again
+    at the next reload; the rest takes effect."""
+    scene = Scene(model)
+    async with scene.running():
+        before = scene.app.config
+        scene.file = lambda: scene.config(
+            nats={"servers": ["nats://elsewhere:4222"], "token": "other-token-2"},
+            health={"enabled": False, "port": 1234},
+            instance="another",
+            dry_run=True,
+        )
+        await scene.reload()
+        paths = {"nats.servers", "nats.token", "health.port", "instance"}
+        warnings = told(caplog, "config.needs_restart")
+        assert {one["path"] for one in warnings} == paths
+        assert {one["levelname"] for one in warnings} == {"WARNING"}
+        assert "other-token-2" not in str(warnings)
+        after = scene.app.config
+        assert (after.nats, after.health, after.instance) == (
+            before.nats,
+            before.health,
+            before.instance,
+        )
+        assert after.dry_run
+        caplog.clear()
+        await scene.reload()
+        assert {one["path"] for one in told(caplog, "config.needs_restart")} == paths
+        assert not told(caplog, "config.changed")
+
+
+async def test_reload_asked_for_before_it_is_ready_comes_after(model):
+    """LIFE-7: an order during the start isn't lost."""
+    scene = Scene(model)
+    scene.app.request_reload()
+    async with scene.running():
+        await eventually(lambda: scene.reloads("ok") == 1)
+
+
+async def test_orders_during_a_reload_are_one_more(model):
+    """LIFE-7: however many come while one is under way, one follows, with the file of then."""
+    scene = Scene(model)
+    gate = threading.Event()
+
+    def slow() -> Config:
+        gate.wait(5)
+        return scene.config(f"Room{scene.loads}")
+
+    async with scene.running():
+        scene.file = slow
+        scene.app.request_reload()
+        await eventually(lambda: scene.loads == 1)
+        for _ in range(5):
+            scene.app.request_reload()
+        gate.set()
+        await eventually(lambda: scene.reloads("ok") == 2)
+        assert scene.app.status()["channels"] == {"Room2": "active"}
+    assert scene.loads == 2
+
+
+async def test_stop_does_not_wait_for_a_reload(model):
+    """LIFE-7: an order to stop ends a reload that is being prepared: nothing of it takes effect."""
+    scene = Scene(model)
+    gate = threading.Event()
+
+    def slow() -> Config:
+        gate.wait(5)
+        return scene.config("RoomB")
+
+    scene.file = slow
+    try:
+        async with scene.running() as task:
+            scene.app.request_reload()
+            await eventually(lambda: scene.loads == 1)
+            scene.stop.set()
+            await asyncio.wait({task}, timeout=3)
+            assert task.done()
+    finally:
+        gate.set()
+    assert (scene.reloads("ok"), scene.reloads("failed")) == (0, 0)
+    assert [channel.name for channel in scene.app.config.channels] == ["RoomA"]
+
+
+async def test_fifty_reloads_leak_nothing(model):
+    """LIFE-7: rooms come and go, good files and bad ones: no task, subscription or client stays."""
+    scene = Scene(model)
+    async with scene.running():
+        files = [
+            lambda: scene.config("RoomA", "RoomB", key=NEW_KEY),
+            lambda: broken(scene),
+            lambda: scene.config("RoomB"),
+            lambda: scene.config(),
+        ]
+
+        async def once_around() -> tuple[int, ...]:
+            for file in files:
+                scene.file = file
+                await scene.reload("failed" if file is files[1] else "ok")
+            await eventually(lambda: clients_open() == 1)
+            # The thread in which files are read waits for the next; it is no task.
+            return len(asyncio.all_tasks()), len(scene.bus._subscriptions), len(gc.get_objects())
+
+        await once_around()
+        tasks, subscriptions, objects = await once_around()
+        for _ in range(12):
+            after = await once_around()
+        assert after[:2] == (tasks, subscriptions)
+        assert after[2] < objects + 2000  # records of the log that pytest keeps, 40 a reload
