@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -129,6 +130,7 @@ class NatsServer:
         """Stop its process without ending it: connections stay, and nobody answers."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
+            os.waitpid(self._process.pid, os.WUNTRACED)  # it may still have answered meanwhile
 
     def restart(self) -> None:
         """Start it again on the same port, ended before or not."""
