@@ -201,9 +201,10 @@ class EventHandler:
             if line.text:
                 room.window_of(line).add(remembered)
             room.note_own_line(line, line.arrived)
+            if line.kind is LineKind.CHAT:
+                room.is_muted_by_server = False
             sent = room.confirmations.confirm(line.to, line.text)
             if sent is not None:
-                room.is_muted_by_server = False
                 _set_delivery(sent.record, Delivery.ECHOED)
                 room.tally.deliveries[Delivery.ECHOED.value] += 1
                 room.conclude(sent.record, Outcome.REPLIED)
