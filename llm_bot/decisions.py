@@ -11,8 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
-DECISIONS_KEPT = 500
-"""Records kept for each room: an evening of a busy one, well under a megabyte."""
+DECISIONS_KEPT = 250
+"""Records kept for each room: what was said while an operator wonders, some 0.2 MB."""
 
 
 class Outcome(StrEnum):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -295,4 +296,5 @@ async def publish(peer: Peer, numbers: range) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable()
     asyncio.run(tell_of_a_million())

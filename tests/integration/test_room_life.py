@@ -81,9 +81,10 @@ async def test_provoked_filters_are_not_free(tmp_path, nats_server, model):
         model.script(
             chat("A forbidden thing."), chat("Forbidden again."), chat("Fine, alice."), chat("Too.")
         )
-        for number in (1, 2):
-            await room.say("mallory", f"RigBot: say it {number}")
-            await eventually(lambda n=number: daemon.decisions().get("filtered") == n)
+        await room.say("mallory", "RigBot: say it")
+        await eventually(lambda: daemon.decisions().get("filtered") == 1)
+        await room.say("mallory", "RigBot: say it again")
+        await eventually(lambda: daemon.decisions().get("filtered") == 2)
         await room.say("mallory", "RigBot: once more")
         await eventually(lambda: daemon.decisions().get("user_limit") == 1)
         await room.say("alice", "RigBot: and I?")

@@ -231,14 +231,14 @@ class TestConclude:
 class TestRecords:
     """What was decided is remembered, the newest first when asked for (OBS-8)."""
 
-    def test_the_latest_500_are_kept(self) -> None:
+    def test_the_latest_250_are_kept(self) -> None:
         """An older one goes when a newer one comes."""
         found = room().decisions
-        for number in range(501):
+        for number in range(251):
             found.add(DecisionRecord(f"id-{number}", "r", "alice", HEARD_AT, "chat", None))
-        assert len(found) == 500
-        assert [one.correlation_id for one in found.latest(2)] == ["id-500", "id-499"]
-        assert len(found.latest(1000)) == 500
+        assert len(found) == 250
+        assert [one.correlation_id for one in found.latest(2)] == ["id-250", "id-249"]
+        assert len(found.latest(1000)) == 250
         assert found.latest(5, correlation_id="id-0") == []
         assert [one.user for one in found.latest(5, correlation_id="id-1")] == ["alice"]
 
