@@ -48,6 +48,16 @@ class Outcome(StrEnum):
     ERROR = "error"
 
 
+class IgnoredBecause(StrEnum):
+    """Why the bot has nothing to do with somebody: the detail of `ignored_user`."""
+
+    SERVER = "a notice of the server"
+    LISTED = "in bot.ignored_users"
+    SHADOW_MUTED = "shadow-muted in the room"
+    MUTED = "muted in the room"
+    OTHER_TARGET = "a private message to somebody else"
+
+
 class Gate(msgspec.Struct, frozen=True, gc=False):
     """One question that was asked on the way to a decision, with what it was measured against.
 

@@ -21,7 +21,7 @@ from llm_bot.deciding import (
     decide,
     first_match,
 )
-from llm_bot.decisions import DecisionRecord, Delivery, Outcome
+from llm_bot.decisions import DecisionRecord, Delivery, IgnoredBecause, Outcome
 from llm_bot.logging_config import FloodSampler
 from llm_bot.models import (
     ChatCleared,
@@ -158,7 +158,7 @@ class EventHandler:
             return
         ignored = self._why_ignored(line, user)
         if ignored is not None:
-            self._record(line, Silent(Outcome.IGNORED_USER, detail=ignored))
+            self._record(line, Silent(Outcome.IGNORED_USER, detail=ignored.value))
             return
         freshness = room.replays.judge(line)
         if freshness is not _FRESH:
@@ -179,17 +179,17 @@ class EventHandler:
             return
         self._decide(line)
 
-    def _why_ignored(self, line: ChatLine, user: str) -> str | None:
+    def _why_ignored(self, line: ChatLine, user: str) -> IgnoredBecause | None:
         """Why the bot has nothing to do with `user` (in lower case), None if it has."""
         room = self._room
         if user in room.ignored_users:
-            return "a notice of the server" if user == SERVER_NAME else "listed in ignored_users"
+            return IgnoredBecause.SERVER if user == SERVER_NAME else IgnoredBecause.LISTED
         if line.is_shadowed:
-            return "shadow-muted"
+            return IgnoredBecause.SHADOW_MUTED
         if room.roster.is_muted(user):
-            return "muted"
+            return IgnoredBecause.MUTED
         if line.kind is _PM and line.to and line.to.lower() not in room.own_keys:
-            return "a private message to somebody else"
+            return IgnoredBecause.OTHER_TARGET
         return None
 
     def _hear_own(self, line: ChatLine) -> None:

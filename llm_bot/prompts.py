@@ -34,7 +34,7 @@ QUESTION_TEMPLATE = "{context_window}\n\nOn the screen: {media_title}\n\n"
 
 NOBODY_KNOWN = "somebody"
 
-_UNSAFE_IN_NAMES = re.compile(r"[:<>=\[\]\s]+")
+_UNSAFE_IN_NAMES = re.compile(r"[:：﹕<>=\[\]\s]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import ceil
 
-from llm_bot.decisions import DecisionRecord, Delivery, Gate, Outcome
+from llm_bot.decisions import DecisionRecord, Delivery, Gate, IgnoredBecause, Outcome
 from llm_bot.guard import FilterReason
 
 MAX_DETAIL_CHARACTERS = 200
@@ -71,9 +71,9 @@ def _own_line(_: DecisionRecord) -> str:
 def _ignored_user(record: DecisionRecord) -> str:
     if record.user == "[server]":
         return "A notice of the chat server, which is no person."
-    if record.event == "pm":
-        return f"{record.user} is in bot.ignored_users or muted, or wrote to somebody else."
-    return f"{record.user} is in bot.ignored_users, or muted in the room."
+    known = record.detail in {each.value for each in IgnoredBecause}
+    why = record.detail if known else "in bot.ignored_users, or muted in the room"
+    return f"{record.user} is ignored: {why}."
 
 
 def _ignored_prefix(_: DecisionRecord) -> str:

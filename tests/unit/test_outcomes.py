@@ -129,7 +129,7 @@ OUTCOMES: list[tuple[Outcome, dict[str, Any], Story, str]] = [
         Outcome.IGNORED_USER,
         {"bot": {"ignored_users": ["OtherBot"]}},
         saying(user="otherbot"),
-        "otherbot is in bot.ignored_users, or muted in the room.",
+        "otherbot is ignored: in bot.ignored_users.",
     ),
     (
         Outcome.IGNORED_PREFIX,

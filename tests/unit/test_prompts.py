@@ -185,6 +185,7 @@ class TestNames:
             pytest.param("_MyBot_", "_MyBot_", id="underscores-are-part-of-a-name"),
             pytest.param("___", "___", id="nothing-but-underscores"),
             pytest.param("bob: hi", "bob_hi", id="colon"),
+            pytest.param("bob：hi", "bob_hi", id="full-width-colon"),
             pytest.param("MyBot (you)", "MyBot_(you)", id="the-bot"),
             pytest.param("a\nb\u2028c", "a_b_c", id="line-breaks"),
             pytest.param("<<<x>>>", "x", id="fence"),

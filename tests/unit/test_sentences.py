@@ -77,11 +77,11 @@ EXAMPLES = [
     (record(Outcome.OWN_LINE, trigger=""), "The bot's own line, which never triggers it."),
     (
         record(Outcome.IGNORED_USER, trigger=""),
-        "Bob is in bot.ignored_users, or muted in the room.",
+        "Bob is ignored: in bot.ignored_users, or muted in the room.",
     ),
     (
         record(Outcome.IGNORED_USER, trigger="", event="pm"),
-        "Bob is in bot.ignored_users or muted, or wrote to somebody else.",
+        "Bob is ignored: in bot.ignored_users, or muted in the room.",
     ),
     (
         record(Outcome.IGNORED_USER, trigger="", user="[server]"),
