@@ -18,10 +18,10 @@ $(shell test -x $(IN_VENV) || rm -f $(RUNTIME) $(DEVELOPMENT))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint types lock clean python nats-server
+.PHONY: help setup demo test test-real bench lint types lock clean python nats-server
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(DEVELOPMENT) ## everything for working on it; llm-bot is then .venv/bin/llm-bot
 
@@ -33,6 +33,12 @@ test: $(DEVELOPMENT) nats-server ## all tests, with coverage
 	$(IN_VENV) -m coverage run -m pytest $(ARGS)
 	@$(IN_VENV) -m coverage combine -q
 	@$(IN_VENV) -m coverage report
+
+test-real: $(DEVELOPMENT) ## the client library against real model servers, which it installs (minutes)
+	$(IN_VENV) -m pytest -m integration_real tests/real -rs $(ARGS)
+
+bench: $(DEVELOPMENT) ## what requests to a model cost, beside other clients (minutes)
+	$(IN_VENV) benchmarks/llm_client.py $(ARGS)
 
 lint: $(DEVELOPMENT) ## ruff: rules and format
 	$(IN_VENV) -m ruff check .
@@ -49,7 +55,7 @@ lock: $(DEVELOPMENT) ## pin what pyproject.toml asks for; ARGS=--upgrade takes n
 
 clean: ## take away whatever these targets made
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis
-	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .real-servers
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.txt | python

@@ -55,6 +55,9 @@ Show a room at work in this terminal: a film night is said line by line, and eac
 by what was decided and why. Type lines to take part; Ctrl-C ends it. It needs no NATS server, no
 key and no network. Unless a configuration names a model server, a small one that is built in
 stands in for it."""
+_MODELS = """\
+Ask every configured provider which models it has, and mark those that the configuration names. The
+exit code is 0 if each provider answers and has them, else 1."""
 _HEALTHCHECK = """\
 Ask a running bot's /health, at the host and port of its configuration. The exit code is 0 if it
 answers with 200 within 3 seconds, else 1. Meant for containers."""
@@ -97,7 +100,7 @@ def _obey(argv: Sequence[str] | None) -> int:
             code = run()
         case "demo":
             code = run(arguments.config, speed=arguments.speed)
-        case "healthcheck":
+        case "healthcheck" | "models":
             code = run(config)
         case _:
             code = run(config, log_level=arguments.log_level, dry_run=arguments.dry_run)
@@ -179,6 +182,8 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     )
     healthcheck = add("healthcheck", "ask a running bot whether it is well", _HEALTHCHECK)
     _add_config(healthcheck, argparse.SUPPRESS, of_config)
+    models = add("models", "list the models of each provider", _MODELS)
+    _add_config(models, argparse.SUPPRESS, of_config)
 
 
 def _described(parser: argparse.ArgumentParser, description: str) -> argparse.ArgumentParser:

@@ -90,6 +90,7 @@ class App:
         self._load = load
         self._reload = asyncio.Event()
         self._is_started = False
+        self._model: ModelHolder | None = None
         self._secrets = config.secrets()
         self.metrics = Metrics(
             rooms=lambda: [service.room for service in self._rooms],
@@ -112,7 +113,7 @@ class App:
             stack.push_async_callback(self._bus.close)
             if not await self._unless_stopped(self._bus.connect()):
                 return
-            model = ModelHolder(await self._open_client(self.config))
+            model = self._model = ModelHolder(await self._open_client(self.config))
             stack.push_async_callback(model.aclose)
             await self._serve_http(stack)
             async with asyncio.TaskGroup() as tasks:
@@ -289,7 +290,6 @@ class App:
         tallies = [service.room.tally for service in self._rooms]
         is_well = self.is_ready() and self.metrics.is_model_available
         last = self._tally.last_event_at
-        provider = self.config.llm_api.provider
         return {
             "status": "healthy" if is_well else "degraded",
             "uptime_seconds": round(self._clock.monotonic() - self._started_at, 3),
@@ -302,7 +302,7 @@ class App:
             "rooms": {
                 service.room.config.name: service.introduction.status() for service in self._rooms
             },
-            "providers": {provider: self.metrics.model_state.get(provider, "up")},
+            "providers": {} if self._model is None else dict(self._model.states),
             "last_event_timestamp": None if last is None else iso_time(last),
             "metrics": {
                 "events_received": sum(sum(tally.events.values()) for tally in tallies),

@@ -20,10 +20,6 @@ INERT_KEYS: tuple[str, ...] = (
     "health.dashboard",
     "health.token",
     "health.token_file",
-    "llm_api.fallbacks",
-    "llm_api.breaker",
-    "llm_api.vision_model",
-    "llm_api.model_cache_ttl_seconds",
     "response_processing.min_relevance",
     "channels.*.response_processing.min_relevance",
 )

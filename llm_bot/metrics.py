@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from llm_bot import __version__
 from llm_bot.deciding import room_demand
-from llm_bot.llm_client import Attempt, AttemptStatus, LLMError, LLMRequest, LLMResponse
+from llm_bot.llm_client import Attempt, AttemptStatus, LLMRequest, LLMResponse
 from llm_bot.ports import Clock, EventBus, Model
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
@@ -42,7 +42,6 @@ class Metrics:
         self.registry.register(_RoomCollector(rooms, limiter, clock))
         self.registry.register(_ProcessCollector(rooms, tally, bus, outbound_depth))
         self.is_model_available = True
-        self.model_state: dict[str, str] = {}
         self._requests = Counter(
             f"{PREFIX}llm_requests",
             "Requests to a model, by how they ended.",
@@ -52,6 +51,12 @@ class Metrics:
         self._retries = Counter(
             f"{PREFIX}llm_retries",
             "Requests that were repeats with the same provider.",
+            ["provider"],
+            registry=self.registry,
+        )
+        self._fallbacks = Counter(
+            f"{PREFIX}llm_fallbacks",
+            "Times that a provider was turned to because those before it failed or rest.",
             ["provider"],
             registry=self.registry,
         )
@@ -94,8 +99,11 @@ class Metrics:
         status = attempt.outcome
         self._requests.labels(attempt.provider, attempt.model, status.value).inc()
         self._duration.labels(attempt.provider, attempt.model).observe(attempt.seconds)
+        if attempt.is_retry:
+            self._retries.labels(attempt.provider).inc()
+        if attempt.is_fallback:
+            self._fallbacks.labels(attempt.provider).inc()
         self.is_model_available = status is AttemptStatus.SUCCESS
-        self.model_state[attempt.provider] = "up" if self.is_model_available else "down"
         self._available.set(self.is_model_available)
 
     def note_reload(self, *, succeeded: bool) -> None:
@@ -104,7 +112,6 @@ class Metrics:
 
     def note_response(self, response: LLMResponse) -> None:
         """A model answered."""
-        self.note_attempts(response.attempt_log)
         # The name that was asked for: what a server calls itself could be anything.
         model = response.attempt_log[-1].model if response.attempt_log else ""
         tokens = {
@@ -115,25 +122,16 @@ class Metrics:
             if count:
                 self._tokens.labels(response.provider, model, kind).inc(count)
 
-    def note_attempts(self, attempts: Sequence[Attempt]) -> None:
-        """Count the repeats among the requests of one answer, had or not."""
-        for attempt in attempts[1:]:
-            self._retries.labels(attempt.provider).inc()
-
 
 class CountedModel:
-    """A model whose answers are counted."""
+    """A model whose tokens are counted."""
 
     def __init__(self, model: Model, metrics: Metrics) -> None:
         self._model = model
         self._metrics = metrics
 
     async def generate(self, request: LLMRequest) -> LLMResponse:
-        try:
-            response = await self._model.generate(request)
-        except LLMError as error:
-            self._metrics.note_attempts(error.attempt_log)
-            raise
+        response = await self._model.generate(request)
         self._metrics.note_response(response)
         return response
 

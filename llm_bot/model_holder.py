@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from llm_bot.llm_client import LLMClient, LLMRequest, LLMResponse
+from llm_bot.llm_client import LLMClient, LLMRequest, LLMResponse, ProviderState
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,11 @@ class ModelHolder:
             lease.in_use -= 1
             if lease is not self._current:
                 await self.close_unused()
+
+    @property
+    def states(self) -> dict[str, ProviderState]:
+        """How the providers of the newest client stand, by their names."""
+        return self._current.client.states
 
     def replace(self, client: LLMClient) -> None:
         """Let `client`, which is open, answer from now on; `close_unused` is the rest of it."""

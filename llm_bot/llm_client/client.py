@@ -1,37 +1,51 @@
-"""The client: who owns the connections, the slots and the patience."""
+"""The client: who owns the connections and the providers."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from llm_bot.llm_client import exceptions as errors
-from llm_bot.llm_client.adapters import HTTPReply, HTTPRequest, get_adapter
-from llm_bot.llm_client.clock import Clock, Deadline, SystemClock, within
+from llm_bot.llm_client.adapters import get_adapter
+from llm_bot.llm_client.clock import Clock, Deadline, Signal, SystemClock
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.connection import Connection, Transport
-from llm_bot.llm_client.models import Attempt, AttemptStatus, LLMRequest, LLMResponse
-from llm_bot.llm_client.retry import RetryPolicy, next_wait
+from llm_bot.llm_client.course import Course, OnAttempt
+from llm_bot.llm_client.images import with_images_inlined
+from llm_bot.llm_client.models import (
+    Attempt,
+    LLMRequest,
+    LLMResponse,
+    ModelInfo,
+    ProviderHealth,
+    ProviderState,
+)
+from llm_bot.llm_client.provider import Provider, unique_names
+from llm_bot.llm_client.questions import ChatQuestion, EmbeddingQuestion, Question
 
 log = logging.getLogger(__name__)
 
-OnAttempt = Callable[[Attempt], None]
+T = TypeVar("T")
+
+# Keeps an answer of long vectors (3,072 numbers of 20 characters) below the bound of a body.
+_EMBEDDINGS_AT_ONCE = 16
 
 
 class LLMClient:
-    """Asks a model over HTTP, again where that may help, never past the deadline.
+    """Asks a model over HTTP, again and elsewhere where that may help, never past the deadline.
 
     Proxies (`HTTPS_PROXY`, `NO_PROXY`) and certificates (`SSL_CERT_FILE`) of the environment are
-    honoured, since that is where operators name them; this machine itself is always direct.
+    honoured, since that is where operators name them; this machine itself is always direct. All
+    methods need an open client, and raise `RuntimeError` without. The examples of the methods ask
+    the server that is `pretended` here.
 
     Args:
-        config: The provider.
+        config: The first provider, and in its `fallbacks` the others.
         clock: What the time is and how it passes.
         chance: Gives numbers from 0 to 1, for the jitter of pauses.
         transport: Instead of real connections; closed with the client.
@@ -39,14 +53,14 @@ class LLMClient:
             cancellation), before `generate` goes on.
 
     Raises:
-        ConfigurationError: The provider isn't known, or it needs a key and has none.
+        ConfigurationError: A provider isn't known, or it needs a key and has none.
 
     >>> import httpx
-    >>> from llm_bot.llm_client import LLMClient, LLMConfig, LLMRequest, Message
+    >>> from llm_bot.llm_client import LLMConfig, Message
     >>> answer = {"choices": [{"message": {"content": "Hi!"}}]}
     >>> pretended = httpx.MockTransport(lambda _: httpx.Response(200, json=answer))
+    >>> config = LLMConfig(provider="ollama", base_url="http://127.0.0.1:11434", model="m")
     >>> async def ask() -> str:
-    ...     config = LLMConfig(provider="ollama", base_url="http://127.0.0.1:11434", model="m")
     ...     async with LLMClient(config, transport=pretended) as client:
     ...         return (await client.generate(LLMRequest([Message("user", "Hello")]))).content
     >>> asyncio.run(ask())
@@ -62,168 +76,175 @@ class LLMClient:
         transport: Transport | None = None,
         on_attempt: OnAttempt | None = None,
     ) -> None:
-        self._adapter = get_adapter(config)
-        self._policy = RetryPolicy(
-            config.max_attempts, config.retry_delay_seconds, config.max_retry_delay_seconds
-        )
-        self._slots = asyncio.Semaphore(config.max_concurrent_requests)
         self._clock = clock or SystemClock()
         self._chance = chance
         self._connection = Connection(transport)
+        self._probe_ended = Signal()
         self._on_attempt = on_attempt
+        configs = (config, *config.fallbacks)
+        self._providers = [
+            Provider(get_adapter(each, name), self._connection, self._clock, self._probe_ended)
+            for each, name in zip(configs, unique_names(configs), strict=True)
+        ]
 
     async def __aenter__(self) -> Self:
         self._connection.open()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections. Idempotent; nothing can be asked afterwards."""
+        """Close the connections. Idempotent; whoever still waits finds out with the next request.
+
+        >>> asyncio.run(LLMClient(config).aclose())
+        """
         await self._connection.aclose()
 
-    async def generate(self, request: LLMRequest) -> LLMResponse:
-        """Ask, and ask again while that may help and the deadline allows.
+    @property
+    def states(self) -> dict[str, ProviderState]:
+        """How each provider stands, by its unique name, in their order.
 
-        Cancelling it leaves no connection and no slot behind.
+        >>> LLMClient(replace(config, fallbacks=[config])).states
+        {'ollama': <ProviderState.UP: 'up'>, 'ollama-2': <ProviderState.UP: 'up'>}
+        """
+        return {provider.name: provider.state for provider in self._providers}
+
+    async def generate(self, request: LLMRequest) -> LLMResponse:
+        """Ask, and ask again or the next provider while that may help and the deadline allows.
+
+        `request.model` is the first provider's; the others are asked for their own. Cancelling it
+        leaves no connection and no slot behind.
 
         Raises:
-            LLMError: The last error of the provider, as it was; `DeadlineExceededError` if the
-                deadline passed before there was one, or cut the last request short.
-            RuntimeError: The client isn't open.
+            ValidationError: The request can't be sent, to whomever.
+            LLMError: The last error of the provider, as it was, if there is only one;
+                `DeadlineExceededError` if the deadline was all that stood in the way.
+            AllProvidersFailedError: Each of several failed.
+
+        >>> async def ask() -> None:
+        ...     async with LLMClient(config, transport=pretended) as client:
+        ...         response = await client.generate(LLMRequest([Message("user", "Hello")]))
+        ...         print(response.content, response.attempts)
+        >>> asyncio.run(ask())
+        Hi! 1
         """
-        if not self._connection.is_open:
-            raise RuntimeError("the LLMClient isn't open")
+        self._check_open()
         started = self._clock.monotonic()
-        attempts: list[Attempt] = []
-        try:
-            response = await self._ask(request, attempts)
-        except errors.LLMError as exc:
-            exc.attempts = len(attempts)
-            exc.attempt_log = tuple(attempts)
-            raise
+        question = ChatQuestion(request)
+        deadline = Deadline(self._clock, request.deadline_seconds)
+        question = ChatQuestion(await with_images_inlined(request))
+        course = self._course(question, self._providers, deadline)
+        response, provider = await course.answer()
+        is_first = provider is self._providers[0]
+        provider.voice_doubt(question if is_first else question.for_fallback(), response)
         return replace(
             response,
             latency_seconds=self._clock.monotonic() - started,
-            attempts=len(attempts),
-            retries=len(attempts) - 1,
-            attempt_log=tuple(attempts),
+            attempts=len(course.attempts),
+            retries=course.retries,
+            fallback_used=not is_first,
+            attempt_log=tuple(course.attempts),
         )
 
-    async def _ask(self, request: LLMRequest, attempts: list[Attempt]) -> LLMResponse:
-        self._check_patience(request)
-        outgoing = self._adapter.build_chat(request)
-        deadline = Deadline(self._clock, request.deadline_seconds)
-        failure: errors.LLMError | None = None
-        while True:
-            if not await self._take_slot(deadline):
-                raise failure or self._too_late("the deadline passed before anything was sent")
-            try:
-                return await self._attempt(request, outgoing, deadline, attempts)
-            except errors.LLMError as exc:
-                failure = exc
-            finally:
-                self._slots.release()
-            wait = next_wait(
-                failure,
-                len(attempts),
-                policy=self._policy,
-                remaining_seconds=deadline.remaining(),
-                chance=self._chance(),
-            )
-            if wait is None:
-                raise failure
-            log.info("llm.retry", extra=_retry_fields(failure, len(attempts), wait))
-            await self._clock.sleep(wait)
+    async def embed(self, texts: Sequence[str], *, model: str | None = None) -> list[list[float]]:
+        """A vector for each of `texts`, from the first provider alone.
 
-    async def _take_slot(self, deadline: Deadline) -> bool:
-        """Wait for a slot; false if the deadline passes before there is one."""
-        remaining = deadline.remaining()
-        if remaining is not None and remaining <= 0:
-            return False
-        if remaining is None or not self._slots.locked():
-            return await self._slots.acquire()
-        try:
-            return await within(self._clock, remaining, self._slots.acquire())
-        except TimeoutError:
-            return False
+        Vectors of different models can't be compared, so there is no falling back.
 
-    async def _attempt(
-        self,
-        request: LLMRequest,
-        outgoing: HTTPRequest,
-        deadline: Deadline,
-        attempts: list[Attempt],
-    ) -> LLMResponse:
-        """Send once, and note how it ended."""
-        started = self._clock.monotonic()
-        error: errors.LLMError | None = None
-        status: int | None = None
-        try:
-            reply = await self._exchange(request, outgoing, deadline)
-            status = reply.status
-            response = self._adapter.read_chat(request, reply, self._clock.time())
-        except errors.LLMError as exc:
-            error = exc
-        attempt = Attempt(
-            self._adapter.name,
-            self._adapter.model_for(request),
-            status,
-            error.code if error else None,
-            self._clock.monotonic() - started,
-            error.outcome if error else AttemptStatus.SUCCESS,
+        Args:
+            texts: Any number; they are sent in portions.
+            model: A model that makes embeddings, where the configured one doesn't.
+
+        Raises:
+            LLMError: As it was; nothing is returned unless all is.
+
+        >>> async def embed() -> list[list[float]]:
+        ...     async with LLMClient(config, transport=pretended) as client:
+        ...         return await client.embed(["Alien", "Brazil"], model="e")
+        >>> asyncio.run(embed())
+        [[0.5, 1.0], [0.5, 1.0]]
+        """
+        self._check_open()
+        if isinstance(texts, str):
+            raise errors.ValidationError("texts must be a sequence of texts, not one text")
+        vectors: list[list[float]] = []
+        attempts: Sequence[Attempt] = ()
+        for start in range(0, len(texts), _EMBEDDINGS_AT_ONCE):
+            question = EmbeddingQuestion(texts[start : start + _EMBEDDINGS_AT_ONCE], model)
+            course = self._course(question, self._providers[:1], Deadline(self._clock), attempts)
+            portion, _ = await course.answer()
+            attempts = course.attempts
+            vectors += portion
+        return vectors
+
+    async def list_models(self, *, refresh: bool = False) -> list[ModelInfo]:
+        """The models of all providers that give their list, in the order of the providers.
+
+        Lists are believed for `model_cache_ttl_seconds`, unless `refresh`.
+
+        Raises:
+            LLMError: No provider gave its list; `AllProvidersFailedError` if there are several.
+
+        >>> async def ids() -> list[str]:
+        ...     async with LLMClient(config, transport=pretended) as client:
+        ...         return [model.id for model in await client.list_models()]
+        >>> asyncio.run(ids())
+        ['m', 'e']
+        """
+        self._check_open()
+        outcomes = await asyncio.gather(
+            *(provider.list_models(refresh=refresh) for provider in self._providers)
         )
-        attempts.append(attempt)
-        if self._on_attempt is not None:
-            self._on_attempt(attempt)
-        if error is not None:
-            raise error
-        return response
+        failures = [each for each in outcomes if isinstance(each, errors.LLMError)]
+        for each in failures:
+            log.info("llm.models_unknown", extra={"provider": each.provider, "error": each.code})
+        if len(failures) == len(outcomes):
+            raise errors.failure_of_all(failures)
+        lists = (each for each in outcomes if not isinstance(each, errors.LLMError))
+        return list(itertools.chain.from_iterable(lists))
 
-    async def _exchange(
+    def invalidate_cache(self) -> None:
+        """Believe no list of models that is there, nor one that is on its way.
+
+        >>> LLMClient(config).invalidate_cache()
+        """
+        for provider in self._providers:
+            provider.models.invalidate()
+
+    async def health_check(self) -> dict[str, ProviderHealth]:
+        """Ask every provider whether it is there; by unique names, in their order.
+
+        Goes past retries, slots and breakers, and changes none of them. Never an `LLMError`.
+
+        >>> async def check() -> bool:
+        ...     async with LLMClient(config, transport=pretended) as client:
+        ...         return (await client.health_check())["ollama"].available
+        >>> asyncio.run(check())
+        True
+        """
+        self._check_open()
+        checks = await asyncio.gather(*(provider.check_health() for provider in self._providers))
+        return dict(zip((provider.name for provider in self._providers), checks, strict=True))
+
+    def _course(
         self,
-        request: LLMRequest,
-        outgoing: HTTPRequest,
+        question: Question[T],
+        providers: Sequence[Provider],
         deadline: Deadline,
-    ) -> HTTPReply:
-        """One HTTP request, bounded as a whole: httpx's own time-outs are per phase."""
-        limit = request.timeout_seconds or self._adapter.config.timeout_seconds
-        remaining = deadline.remaining()
-        is_cut_by_deadline = remaining is not None and remaining < limit
-        bound = limit if remaining is None else min(limit, remaining)
-        try:
-            sending = self._connection.send(outgoing, self._adapter)
-            return await within(self._clock, bound, sending)
-        except TimeoutError as exc:
-            if is_cut_by_deadline:
-                raise self._too_late("the deadline cut the request short") from exc
-            text = f"no whole answer within {limit:g} s"
-            raise errors.TimeoutError(text, provider=self._adapter.name) from exc
+        attempts: Sequence[Attempt] = (),
+    ) -> Course[T]:
+        return Course(
+            question,
+            providers,
+            clock=self._clock,
+            probe_ended=self._probe_ended,
+            chance=self._chance,
+            on_attempt=self._on_attempt,
+            deadline=deadline,
+            attempts=attempts,
+        )
 
-    def _check_patience(self, request: LLMRequest) -> None:
-        timeout, deadline = request.timeout_seconds, request.deadline_seconds
-        if timeout is not None and not 0 < timeout < math.inf:
-            text = "timeout_seconds must be above 0"
-            raise errors.ValidationError(text, provider=self._adapter.name)
-        if deadline is not None and not -math.inf < deadline < math.inf:
-            text = "deadline_seconds must be a finite number"
-            raise errors.ValidationError(text, provider=self._adapter.name)
-
-    def _too_late(self, text: str) -> errors.DeadlineExceededError:
-        return errors.DeadlineExceededError(text, provider=self._adapter.name)
-
-
-def _retry_fields(failure: errors.LLMError, attempt: int, wait: float) -> dict[str, object]:
-    return {
-        "provider": failure.provider,
-        "error": failure.code,
-        "status": failure.status,
-        "attempt": attempt,
-        "wait_seconds": round(wait, 3),
-    }
+    def _check_open(self) -> None:
+        if not self._connection.is_open:
+            raise RuntimeError("the LLMClient isn't open")

@@ -11,17 +11,46 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Time. `monotonic` for durations, `time` is the Unix epoch, both in seconds."""
+    """Time, so that a test can have its own. All in seconds.
 
-    def monotonic(self) -> float: ...
+    >>> class Hurried:
+    ...     # Nobody waits, and the time is what the sleeps add up to.
+    ...     def __init__(self) -> None:
+    ...         self.now = 0.0
+    ...     def monotonic(self) -> float:
+    ...         return self.now
+    ...     def time(self) -> float:
+    ...         return self.now
+    ...     async def sleep(self, seconds: float) -> None:
+    ...         self.now += seconds
+    >>> clock: Clock = Hurried()
+    >>> asyncio.run(clock.sleep(30))
+    >>> clock.monotonic()
+    30.0
+    """
 
-    def time(self) -> float: ...
+    def monotonic(self) -> float:
+        """For durations; where it begins means nothing."""
+        ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    def time(self) -> float:
+        """Of the Unix epoch."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when they have passed, at once if they are 0 or less."""
+        ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The machine's own clocks.
+
+    >>> clock = SystemClock()
+    >>> before = clock.monotonic()
+    >>> asyncio.run(clock.sleep(0))
+    >>> clock.monotonic() >= before
+    True
+    """
 
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
@@ -33,13 +62,27 @@ class SystemClock:
 class Deadline:
     """A moment on `clock`, `seconds` from now; None is never."""
 
-    def __init__(self, clock: Clock, seconds: float | None) -> None:
+    def __init__(self, clock: Clock, seconds: float | None = None) -> None:
         self._clock = clock
         self._end = None if seconds is None else clock.monotonic() + seconds
 
     def remaining(self) -> float | None:
         """Seconds left, negative once it has passed; None if it never comes."""
         return None if self._end is None else self._end - self._clock.monotonic()
+
+
+class Signal:
+    """Wakes those who wait for it now, each time it fires."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def fire(self) -> None:
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._next.wait()
 
 
 async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> T:

@@ -41,7 +41,7 @@ def _empty() -> Mapping[str, Any]:
 class LLMConfig:
     """One provider, and those to fall back to.
 
-    Key, headers and extra body are in no repr; of the address only scheme, host and path are.
+    Key, address, headers and extra body are in no repr; `address` is fit to be shown.
 
     Attributes:
         provider: Name of the adapter: `openai`, `ollama`, `lmstudio`, `mlx`.
@@ -58,7 +58,7 @@ class LLMConfig:
         parameters: Defaults of the request body (`temperature`, `max_tokens`, ...).
         fallbacks: Further providers, in order.
         breaker_failures: Failures in a row that take the provider out.
-        breaker_cooling_seconds: For how long.
+        breaker_cooling_seconds: For how long; then a single request may try.
         breaker_rejected_seconds: For how long after a wrong key, an unknown model, a spent quota.
         extra_headers: Added to each request; they win over the client's own.
         extra_body: Added to each request body, over `parameters`.
@@ -120,6 +120,8 @@ class LLMConfig:
         given: object = self.fallbacks
         if not isinstance(given, Sequence) or not all(isinstance(one, LLMConfig) for one in given):
             raise ConfigurationError("must be a sequence of LLMConfig", field="fallbacks")
+        if any(one.fallbacks for one in given):
+            raise ConfigurationError("must not have fallbacks of their own", field="fallbacks")
         object.__setattr__(self, "fallbacks", tuple(given))
 
     @property
@@ -174,7 +176,12 @@ def _check_headers(headers: Mapping[str, object]) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no clock counts to
+        return False
 
 
 def _check_seconds(name: str, value: Any, minimum: float | None) -> None:

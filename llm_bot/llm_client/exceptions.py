@@ -30,7 +30,8 @@ class LLMError(Exception):
     Attributes:
         provider: Unique name of the provider, empty where none is concerned.
         status: HTTP status, None if there was no answer.
-        retry_after: Seconds that the server asks to wait, None if it doesn't.
+        retry_after: Seconds that the server asks to wait, or for which it isn't asked anyway;
+            None where nothing is known.
         retryable: Whether the same request to the same provider may succeed later.
         code: Short, stable name of the case.
         attempts: HTTP requests that were tried before this was raised, over all providers.
@@ -72,7 +73,11 @@ class LLMError(Exception):
 
 
 class ConfigurationError(LLMError):
-    """The set-up is wrong. `field` names the field of `LLMConfig`."""
+    """The set-up is wrong. `field` names the field of `LLMConfig`.
+
+    >>> ConfigurationError("must be above 0", field="timeout_seconds").field
+    'timeout_seconds'
+    """
 
     default_code = "configuration"
 
@@ -91,14 +96,23 @@ class ConfigurationError(LLMError):
 
 
 class ConnectionError(LLMError):
-    """No connection, or one that broke before the answer was whole."""
+    """No connection, or one that broke before the answer was whole.
+
+    >>> str(ConnectionError("no answer from http://127.0.0.1:11434", provider="ollama"))
+    'ollama: no answer from http://127.0.0.1:11434'
+    """
 
     default_code = "connection"
     default_retryable = True
 
 
 class TimeoutError(LLMError):
-    """No whole answer within `timeout_seconds`, or a server that says so of its own upstream."""
+    """No whole answer within `timeout_seconds`, or a server that says so of its own upstream.
+
+    >>> error = TimeoutError("no whole answer within 30 s", provider="openai")
+    >>> error.retryable, error.status, error.outcome.value
+    (True, None, 'timeout')
+    """
 
     default_code = "timeout"
     default_retryable = True
@@ -109,19 +123,32 @@ class TimeoutError(LLMError):
 
 
 class AuthenticationError(LLMError):
-    """The key is missing, wrong, or may not do this."""
+    """The key is missing, wrong, or may not do this.
+
+    >>> AuthenticationError("the key is refused", provider="openai", status=401).retryable
+    False
+    """
 
     default_code = "authentication"
 
 
 class ModelNotFoundError(LLMError):
-    """The server doesn't know the model, or the path of the request."""
+    """The server doesn't know the model, or the path of the request.
+
+    >>> str(ModelNotFoundError("no model 'm'", provider="ollama", status=404))
+    "ollama: no model 'm' (HTTP 404)"
+    """
 
     default_code = "model_not_found"
 
 
 class RateLimitError(LLMError):
-    """Too many requests for now; or, with `code` "quota" and not retryable, a spent quota."""
+    """Too many requests for now; or, with `code` "quota" and not retryable, a spent quota.
+
+    >>> error = RateLimitError("slow down", provider="openai", status=429, retry_after=2.5)
+    >>> error.retry_after if error.retryable else None
+    2.5
+    """
 
     default_code = "rate_limited"
     default_retryable = True
@@ -132,7 +159,11 @@ class RateLimitError(LLMError):
 
 
 class ValidationError(LLMError):
-    """The request itself is refused, by the server or before it was sent."""
+    """The request itself is refused, by the server or, with no `status`, before it was sent.
+
+    >>> ValidationError("there is no message").status is None
+    True
+    """
 
     default_code = "validation"
 
@@ -142,6 +173,9 @@ class GenerationError(LLMError):
 
     `code` tells the cases apart: "server_error" (a status), "bad_json", "bad_shape", "empty",
     "length" (nothing but reasoning before the token cap), "too_large".
+
+    >>> GenerationError("the answer isn't JSON", provider="mlx", code="bad_json").code
+    'bad_json'
     """
 
     default_code = "generation"
@@ -149,7 +183,11 @@ class GenerationError(LLMError):
 
 
 class DeadlineExceededError(LLMError):
-    """`deadline_seconds` passed before there was an answer, or any error to report instead."""
+    """`deadline_seconds` passed before there was an answer, or any error to report instead.
+
+    >>> DeadlineExceededError("the deadline cut the request short", provider="mlx").retryable
+    False
+    """
 
     default_code = "deadline"
 
@@ -159,7 +197,15 @@ class DeadlineExceededError(LLMError):
 
 
 class AllProvidersFailedError(LLMError):
-    """Every provider failed; `errors` holds the last error of each, in their order."""
+    """Every provider failed; `errors` holds the last error of each, in their order.
+
+    Retryable if any of them is.
+
+    >>> slow, refused = TimeoutError("too slow"), AuthenticationError("the key is refused")
+    >>> error = AllProvidersFailedError(errors=[slow, refused])
+    >>> str(error), error.errors[1].code, error.retryable
+    ('too slow; the key is refused', 'authentication', True)
+    """
 
     default_code = "all_failed"
 
@@ -167,3 +213,8 @@ class AllProvidersFailedError(LLMError):
         self.errors = tuple(errors)
         super().__init__(text or "; ".join(str(error) for error in self.errors))
         self.retryable = any(error.retryable for error in self.errors)
+
+
+def failure_of_all(errors: Sequence[LLMError]) -> LLMError:
+    """What to raise when all providers failed: the error itself if there is only one."""
+    return errors[0] if len(errors) == 1 else AllProvidersFailedError(errors=errors)

@@ -12,18 +12,26 @@ from typing import Any
 
 
 class AttemptStatus(StrEnum):
-    """How one HTTP request ended, as a closed set that can label a metric."""
+    """How one HTTP request ended, as a closed set that can label a metric.
+
+    >>> AttemptStatus("rate_limited"), f"{AttemptStatus.TIMEOUT}"
+    (<AttemptStatus.RATE_LIMITED: 'rate_limited'>, 'timeout')
+    """
 
     SUCCESS = "success"
     TIMEOUT = "timeout"
     RATE_LIMITED = "rate_limited"
-    ERROR = "error"
-    REJECTED = "rejected"
+    ERROR = "error"  # another that may pass
+    REJECTED = "rejected"  # the same request would fail again
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A piece of text within a message of several parts."""
+    """A piece of text within a message of several parts.
+
+    >>> Message("user", [TextPart("Which film is this?")]).content
+    [TextPart(text='Which film is this?')]
+    """
 
     text: str
 
@@ -32,8 +40,12 @@ class TextPart:
 class ImagePart:
     """An image within a message: an http(s) or `data:` URL, or the path of a file.
 
-    Paths are understood by the providers that read images; the others refuse them with a
-    `ValidationError`.
+    A file is read when the request is sent, and becomes part of it; one that is missing, no image
+    by its name, or over 20 MiB is a `ValidationError`.
+
+    >>> content = [TextPart("Which film is this?"), ImagePart("https://example.org/still.png")]
+    >>> LLMRequest([Message("user", content)]).messages[0].content[1]
+    ImagePart(path_or_data_url='https://example.org/still.png')
     """
 
     path_or_data_url: str
@@ -60,7 +72,7 @@ class LLMRequest:
 
     Attributes:
         messages: The conversation, oldest first.
-        model: Instead of the configured model.
+        model: Instead of the configured model, with the first provider.
         temperature: Instead of the configured one.
         max_tokens: The most tokens that the answer may have.
         stop: Texts that end the answer.
@@ -87,7 +99,11 @@ class LLMRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the server counted them; None where it didn't say."""
+    """Tokens as the server counted them; None where it didn't say.
+
+    >>> Usage(prompt_tokens=11, completion_tokens=5).total_tokens is None
+    True
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -103,8 +119,15 @@ class Attempt:
         model: The model that was asked for.
         status: HTTP status, None if no whole answer arrived.
         error: Short code of the error (`timeout`, `rate_limited`, ...), None on success.
-        seconds: From sending to the end of the attempt.
+        seconds: How long it took, sending included, waiting for a slot not.
         outcome: The same as one of five words, for metrics.
+        is_retry: Whether the same provider had been asked before in this call.
+        is_fallback: Whether it is the first to another than the first provider.
+
+    >>> failed = Attempt("openai", "m", 503, "server_error", 0.5, AttemptStatus.ERROR)
+    >>> answered = Attempt("ollama", "m", 200, None, 1.5, is_fallback=True)
+    >>> failed.seconds + answered.seconds
+    2.0
     """
 
     provider: str
@@ -113,6 +136,8 @@ class Attempt:
     error: str | None
     seconds: float
     outcome: AttemptStatus = AttemptStatus.SUCCESS
+    is_retry: bool = False
+    is_fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +156,10 @@ class LLMResponse:
         retries: Repeats with the same provider.
         fallback_used: Whether another than the first provider answered.
         attempt_log: Each request that went out, in order.
+
+    >>> response = LLMResponse("Metropolis.", provider="ollama", usage=Usage(11, 5, 16))
+    >>> response.content, response.usage.total_tokens, response.finish_reason
+    ('Metropolis.', 16, None)
     """
 
     content: str
@@ -144,3 +173,54 @@ class LLMResponse:
     retries: int = 0
     fallback_used: bool = False
     attempt_log: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that a provider lists.
+
+    Attributes:
+        id: Its name, as requests give it.
+        provider: Unique name of the provider.
+        metadata: Whatever else the server says of it.
+
+    >>> ModelInfo("gpt-4o-mini", "openai", {"owned_by": "system"}).id
+    'gpt-4o-mini'
+    """
+
+    id: str
+    provider: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ProviderState(StrEnum):
+    """How a provider stands with its client.
+
+    >>> [state.value for state in ProviderState]
+    ['up', 'down', 'cooling']
+    """
+
+    UP = "up"
+    DOWN = "down"  # the last request failed; the next is tried all the same
+    COOLING = "cooling"  # it is left in peace for a while
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderHealth:
+    """What a health check found out.
+
+    Attributes:
+        available: Whether it answered the check.
+        state: How it stands with the client, from the requests before; the check doesn't change it.
+        latency_seconds: How long the check took, None if it failed.
+        error: Why it failed, without secrets; None if it didn't.
+
+    >>> health = ProviderHealth(True, ProviderState.COOLING, 0.02, None)
+    >>> health.available and health.state is not ProviderState.UP  # it's back, not yet trusted
+    True
+    """
+
+    available: bool
+    state: ProviderState
+    latency_seconds: float | None
+    error: str | None

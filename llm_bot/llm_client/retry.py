@@ -10,6 +10,21 @@ from email.utils import parsedate_to_datetime
 from llm_bot.llm_client.exceptions import LLMError
 
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
+# "try again in 1m42.6s", "retry after 30 seconds"; an amount without a unit counts seconds.
+_IN_WORDS = re.compile(
+    r"\b(?:try(?:ing)? again|retry(?:ing)?|wait)\s+(?:(?:in|after|for)\s+)?(?:about\s+)?"
+    r"((?:[0-9]{1,12}(?:\.[0-9]{1,12})?\s?[a-z]{0,12}(?:,?\s+and\s+|,\s*|\s*)){1,5})",
+    re.IGNORECASE,
+)
+_MAX_WORDS = 10_000  # what follows is no message to a reader any more
+_AMOUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s?([a-z]{0,12})", re.IGNORECASE)
+_UNITS = {
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 0.001),
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
 # 2 ** 30 seconds are 34 years: beyond, the cap decides anyway.
 _MAX_DOUBLINGS = 30
 
@@ -74,3 +89,25 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         return max(0.0, aware.timestamp() - now)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def parse_wait_in_words(text: str) -> float | None:
+    """Seconds that a message asks to wait; None if it doesn't, or not in a way that is known.
+
+    >>> parse_wait_in_words("Rate limit reached. Please try again in 1m42.6s.")
+    102.6
+    >>> parse_wait_in_words("too many requests") is None
+    True
+    """
+    found = _IN_WORDS.search(text[:_MAX_WORDS])
+    if found is None:
+        return None
+    total = 0.0
+    for amount, unit in _AMOUNT.findall(found[1]):
+        factor = _UNITS.get(unit.lower())
+        if factor is None:
+            break  # the sentence goes on with something else
+        total += float(amount) * factor
+    else:
+        return total
+    return total or None

@@ -374,8 +374,8 @@ async def test_log_keeps_quiet(tmp_path, own_nats_server, model):
     server = own_nats_server(config=f'authorization {{ user: rig, password: "{password}" }}')
     model.script(
         chat("The answer is zanzibar."),
-        Answer(401, {"error": {"message": f"wrong key {API_KEY}"}}),
         chat("Psst, zanzibar."),
+        Answer(401, {"error": {"message": f"wrong key {API_KEY}"}}),
     )
     whole = settings(nats=server.url, model=model.url, log_level="DEBUG")
     whole["nats"] |= {"user": "rig", "password": password}
@@ -385,10 +385,11 @@ async def test_log_keeps_quiet(tmp_path, own_nats_server, model):
         Peer(server.url, user="rig", password=password) as peer,
     ):
         await peer.publish(peer.address.event_subject("chatMsg"), b'{"msg": "zanzibar"')
-        for number in range(2):
-            await peer.say("alice", f"RigBot: what about zanzibar {number}?")
-            await daemon.decided(number + 1)
+        await peer.say("alice", "RigBot: what about zanzibar?")
+        await daemon.decided(1)
         await peer.pm("alice", "and zanzibar in private?")
+        await daemon.decided(2)
+        await peer.say("alice", "RigBot: zanzibar once more?")
         outcomes = await daemon.decided(3)
         assert outcomes == {"replied": 2, "llm_failed": 1}
         daemon.terminate()

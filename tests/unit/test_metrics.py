@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from prometheus_client import generate_latest
@@ -13,7 +14,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from llm_bot import __version__, llm_client
+from llm_bot import __version__
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.event_handler import EventHandler
 from llm_bot.llm_client import AttemptStatus, LLMRequest, Message
@@ -23,7 +24,7 @@ from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.tally import Histogram, Tally
-from tests.fakes import ManualClock, ScriptedLLM, llm_attempt, llm_failure
+from tests.fakes import ManualClock, ScriptedLLM, llm_attempt
 from tests.unit import builders
 
 PREFIX = "llm_bot_"
@@ -40,6 +41,7 @@ PROMISED = {
     "config_reloads": ("counter", {"result"}),
     "llm_requests": ("counter", {"provider", "model", "status"}),
     "llm_retries": ("counter", {"provider"}),
+    "llm_fallbacks": ("counter", {"provider"}),
     "llm_tokens": ("counter", {"provider", "model", "kind"}),
     "llm_request_duration_seconds": ("histogram", {"provider", "model"}),
     "responses_sent": ("counter", {"target_type", "channel"}),
@@ -107,7 +109,8 @@ class Scene:
         tally.reply_seconds.observe(1.5)
         for outcome in AttemptStatus:
             self.metrics.note_attempt(llm_attempt(outcome))
-        self.metrics.note_attempts([llm_attempt(), llm_attempt()])
+        self.metrics.note_attempt(replace(llm_attempt(), is_retry=True))
+        self.metrics.note_attempt(replace(llm_attempt(), is_fallback=True))
 
     def families(self) -> dict[str, Metric]:
         text = generate_latest(self.metrics.registry).decode()
@@ -250,10 +253,8 @@ async def test_model_is_available_until_a_request_fails(scene):
     assert scene.value("llm_api_available") == 1
     scene.metrics.note_attempt(llm_attempt(AttemptStatus.TIMEOUT))
     assert scene.value("llm_api_available") == 0
-    assert scene.metrics.model_state == {"fake": "down"}
     scene.metrics.note_attempt(llm_attempt())
     assert scene.value("llm_api_available") == 1
-    assert scene.metrics.model_state == {"fake": "up"}
     labels = {"provider": "fake", "model": "asked"}
     assert scene.value("llm_requests_total", status="timeout", **labels) == 1
     assert scene.value("llm_request_duration_seconds_count", **labels) == 2
@@ -269,12 +270,16 @@ async def test_answer_is_counted_with_its_tokens_under_the_name_asked_for(scene)
     assert scene.value("llm_retries_total", provider="fake") is None
 
 
-async def test_repeats_are_counted_in_success_and_failure(scene):
-    """Of three requests two were repeats, also where all failed; the error is passed on."""
-    failing = ScriptedLLM(llm_failure(llm_client.ConnectionError("x"), attempts=3))
-    with pytest.raises(llm_client.ConnectionError):
-        await CountedModel(failing, scene.metrics).generate(REQUEST)
+async def test_repeats_and_fallbacks_are_counted_apart(scene):
+    """A repeat counts for the provider that is asked again, a fallback for the one turned to."""
+    for _ in range(2):
+        scene.metrics.note_attempt(replace(llm_attempt(), is_retry=True))
+    scene.metrics.note_attempt(replace(llm_attempt(), provider="other", is_fallback=True))
+    scene.metrics.note_attempt(replace(llm_attempt(), provider="other", is_retry=True))
     assert scene.value("llm_retries_total", provider="fake") == 2
+    assert scene.value("llm_retries_total", provider="other") == 1
+    assert scene.value("llm_fallbacks_total", provider="fake") is None
+    assert scene.value("llm_fallbacks_total", provider="other") == 1
 
 
 async def test_build_info_tells_the_version(scene):

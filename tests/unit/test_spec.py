@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,8 @@ def exercised_metrics() -> Metrics:
     )
     attempt = Attempt("openai", "m", 200, None, 0.1, AttemptStatus.SUCCESS)
     metrics.note_attempt(attempt)
+    metrics.note_attempt(replace(attempt, is_retry=True))
+    metrics.note_attempt(replace(attempt, is_fallback=True))
     usage = Usage(prompt_tokens=1, completion_tokens=1)
     metrics.note_response(
         LLMResponse("hi", provider="openai", usage=usage, attempt_log=(attempt, attempt))

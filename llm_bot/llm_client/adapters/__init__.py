@@ -1,33 +1,43 @@
 """Adapters by the name of their provider.
 
-Today all four speak the same OpenAI-compatible dialect; the local ones need no key and take an
-address with or without `/v1`.
+An adapter is a pure translator between the client's words and one kind of server. To add one: a
+class with the methods of `BaseAdapter`, most easily a subclass of `OpenAIAdapter`, and a line in
+`ADAPTER_REGISTRY`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
-from llm_bot.llm_client.adapters.base import BaseAdapter, HTTPReply, HTTPRequest
+from llm_bot.llm_client.adapters.base import BaseAdapter
+from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
+from llm_bot.llm_client.adapters.knowledge import NOTHING_KNOWN, Knowledge
+from llm_bot.llm_client.adapters.lmstudio import LMStudioAdapter
+from llm_bot.llm_client.adapters.mlx import MLXAdapter
+from llm_bot.llm_client.adapters.ollama import OllamaAdapter
 from llm_bot.llm_client.adapters.openai import OpenAIAdapter
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.exceptions import ConfigurationError
 
 __all__ = [
     "ADAPTER_REGISTRY",
+    "NOTHING_KNOWN",
     "BaseAdapter",
     "HTTPReply",
     "HTTPRequest",
+    "Knowledge",
+    "LMStudioAdapter",
+    "MLXAdapter",
+    "OllamaAdapter",
     "OpenAIAdapter",
     "get_adapter",
 ]
 
 ADAPTER_REGISTRY: dict[str, Callable[[LLMConfig, str], BaseAdapter]] = {
     "openai": OpenAIAdapter,
-    "ollama": partial(OpenAIAdapter, is_local=True),
-    "lmstudio": partial(OpenAIAdapter, is_local=True),
-    "mlx": partial(OpenAIAdapter, is_local=True),
+    "ollama": OllamaAdapter,
+    "lmstudio": LMStudioAdapter,
+    "mlx": MLXAdapter,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from llm_bot.llm_client.adapters.base import HTTPReply
+from llm_bot.llm_client.adapters.http import HTTPReply
 from llm_bot.llm_client.adapters.refusals import said_by_server
 from llm_bot.llm_client.exceptions import GenerationError
 from llm_bot.llm_client.models import LLMResponse, Usage
@@ -36,8 +36,7 @@ def read_answer(
         fail(f"the answer isn't JSON (content type {kind})", "bad_json")
     choice = _first_choice(tree)
     if choice is None:
-        said, _ = said_by_server(reply.body)
-        fail(show(said) or "the answer has no choices", "bad_shape")
+        fail(show(said_by_server(reply.body).message) or "the answer has no choices", "bad_shape")
     message = choice.get("message")
     pieces = _pieces(message.get("content")) if isinstance(message, dict) else None
     if not isinstance(message, dict) or pieces is None:

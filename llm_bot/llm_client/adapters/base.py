@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Protocol
 
+from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
+from llm_bot.llm_client.adapters.knowledge import NOTHING_KNOWN, Knowledge
 from llm_bot.llm_client.config import LLMConfig
-from llm_bot.llm_client.models import LLMRequest, LLMResponse
-
-
-@dataclass(frozen=True, slots=True)
-class HTTPRequest:
-    """What goes to the server. Only the method is in its repr: the rest may hold secrets."""
-
-    method: str
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class HTTPReply:
-    """What came back, header names in lower case.
-
-    `is_cut` says that the body was too large to read, and is left out.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-    is_cut: bool = False
+from llm_bot.llm_client.models import LLMRequest, LLMResponse, ModelInfo
 
 
 class BaseAdapter(Protocol):
     """Translates for one provider. Knows no clock, no network and no state of its own.
 
-    `name` is unique among the providers of a client, `config` is the provider's.
+    `name` is unique among the providers of a client, `config` is the provider's. What is built
+    raises `ValidationError` if it can't be written; what is read raises the `LLMError` that a
+    reply stands for. `now` (Unix epoch) is what a `Retry-After` with a date is measured from.
     """
 
     name: str
@@ -46,15 +26,48 @@ class BaseAdapter(Protocol):
         """The model that `request` goes to."""
         ...
 
-    def build_chat(self, request: LLMRequest) -> HTTPRequest:
-        """The HTTP request for `request`. Raises `ValidationError` if it can't be written."""
+    def build_chat(self, request: LLMRequest, known: Knowledge = NOTHING_KNOWN) -> HTTPRequest:
+        """The HTTP request for `request`, without what the server is `known` to refuse."""
+        ...
+
+    def learn(
+        self, request: LLMRequest, reply: HTTPReply, known: Knowledge = NOTHING_KNOWN
+    ) -> Knowledge | None:
+        """What a refusal of the request, as built with `known`, teaches; None if nothing new."""
         ...
 
     def read_chat(self, request: LLMRequest, reply: HTTPReply, now: float) -> LLMResponse:
-        """The answer in `reply`, or the `LLMError` that it stands for, raised.
+        """The answer in `reply`."""
+        ...
 
-        `now` (Unix epoch) is what a `Retry-After` with a date is measured from.
-        """
+    def doubt(self, request: LLMRequest, response: LLMResponse) -> str | None:
+        """Why `response` may not be what it seems, in words for a log; None if nothing is odd."""
+        ...
+
+    def build_models(self) -> HTTPRequest:
+        """The question which models there are."""
+        ...
+
+    def read_models(self, reply: HTTPReply, now: float) -> list[ModelInfo]:
+        """The models in `reply`."""
+        ...
+
+    def build_health(self) -> HTTPRequest:
+        """A question that costs the server next to nothing."""
+        ...
+
+    def read_health(self, reply: HTTPReply, now: float) -> None:
+        """Nothing, if `reply` is a success."""
+        ...
+
+    def build_embeddings(self, texts: Sequence[str], model: str) -> HTTPRequest:
+        """The question for a vector for each of `texts`."""
+        ...
+
+    def read_embeddings(
+        self, count: int, model: str, reply: HTTPReply, now: float
+    ) -> list[list[float]]:
+        """The `count` vectors in `reply`, in the order of the texts."""
         ...
 
     def fit_to_show(self, text: str) -> str:

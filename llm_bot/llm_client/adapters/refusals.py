@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llm_bot.llm_client.adapters.base import HTTPReply
+from llm_bot.llm_client.adapters.http import HTTPReply
 from llm_bot.llm_client.exceptions import (
     AuthenticationError,
     ConfigurationError,
@@ -19,13 +20,36 @@ from llm_bot.llm_client.exceptions import (
     TimeoutError,
     ValidationError,
 )
-from llm_bot.llm_client.retry import parse_retry_after
+from llm_bot.llm_client.retry import parse_retry_after, parse_wait_in_words
 
 # Statuses below 500 under which the same request may succeed a moment later.
 _PASSING_STATUSES = frozenset({409, 425})
 _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
+# OpenRouter and LiteLLM say with a 400, and without a code, that they haven't a model.
+_NO_SUCH_MODEL = re.compile(
+    r"\S{1,200} is not a valid model ID\b|(?:\S{1,100}: )?Invalid model name passed in model="
+)
+
 Show = Callable[[str], str]
+T = TypeVar("T")
+
+
+class Complaint(NamedTuple):
+    """What pydantic has to say of one field."""
+
+    message: str
+    field: str
+    code: str
+
+
+class ServerSaid(NamedTuple):
+    """The words of an error body; empty where it has none."""
+
+    message: str = ""
+    codes: frozenset[str] = frozenset()
+    param: str = ""  # the field of the request that the server blames
+    complaints: tuple[Complaint, ...] = ()
 
 
 def read_refusal(
@@ -33,9 +57,9 @@ def read_refusal(
 ) -> LLMError:
     """The exception for `reply`, with what the server said in its text."""
     status = reply.status
-    said, codes = said_by_server(reply.body)
-    text = show(said)
-    wait = parse_retry_after(reply.headers.get("retry-after"), now)
+    said = said_by_server(reply.body)
+    text = show(said.message)
+    wait = _asked_to_wait(reply, said.message, now)
 
     def make(kind: type[LLMError], default: str, **details: Any) -> LLMError:
         return kind(text or default, provider=provider, status=status, retry_after=wait, **details)
@@ -44,10 +68,10 @@ def read_refusal(
         return _redirect(reply, provider, show)
     if status in (401, 403):
         return make(AuthenticationError, "the key is refused")
-    if status == 404 or "model_not_found" in codes:
+    if status == 404 or (400 <= status < 500 and _is_about_model(said)):
         default = f"the server knows no model {model!r}, or no such path"
         return make(ModelNotFoundError, default)
-    if status == 402 or (status == 429 and codes & _SPENT):
+    if status == 402 or (status == 429 and said.codes & _SPENT):
         return make(RateLimitError, "the quota is spent", retryable=False, code="quota")
     if status == 429:
         return make(RateLimitError, "too many requests")
@@ -58,32 +82,99 @@ def read_refusal(
     return make(ValidationError, "the request is refused")
 
 
-def said_by_server(body: bytes) -> tuple[str, frozenset[str]]:
-    """The message in an error body, and the codes and types beside it; empty if it has none.
+def _is_about_model(said: ServerSaid) -> bool:
+    is_blamed = said.param == "model" or _NO_SUCH_MODEL.match(said.message) is not None
+    return is_blamed or "model_not_found" in said.codes
+
+
+def said_by_server(body: bytes) -> ServerSaid:
+    """What an error body says.
 
     Servers put it into `error.message`, `error`, `message` or `detail` (a text, or a list of
-    objects with `msg`); a body that is neither JSON nor HTML is a message itself.
+    objects with `msg` and `loc`); a body that is neither JSON nor HTML is a message itself.
     """
     try:
         tree = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
-        return ("" if text.startswith(("<", "{", "[")) else text), frozenset()
-    if not isinstance(tree, dict):
-        return (tree if isinstance(tree, str) else ""), frozenset()
+        return ServerSaid("" if text.startswith(("<", "{", "[")) else text)
+    if isinstance(tree, list):  # Google wraps its error in one
+        tree = next((each for each in tree if isinstance(each, dict)), None)
+    if isinstance(tree, dict):
+        return _said_in(tree)
+    return ServerSaid(tree if isinstance(tree, str) else "")
+
+
+def _said_in(tree: dict[str, Any]) -> ServerSaid:
     error = tree.get("error")
     inner: dict[str, Any] = error if isinstance(error, dict) else {}
-    candidates = (inner.get("message"), error, tree.get("message"), _detail(tree.get("detail")))
-    message = next((text for text in candidates if isinstance(text, str) and text.strip()), "")
+    # Mistral has its list of complaints in `message`.
+    complaints = _first(map(_complaints, (tree.get("detail"), tree.get("message"))), ())
+    texts = (
+        inner.get("message"),
+        error,
+        tree.get("message"),
+        tree.get("detail"),
+        "; ".join(complaint.message for complaint in complaints),
+    )
+    message = _first((text for text in texts if isinstance(text, str) and text.strip()), "")
     codes = (source.get(key) for source in (inner, tree) for key in ("code", "type"))
-    return message, frozenset(code for code in codes if isinstance(code, str))
+    params = (_param(source.get("param")) for source in (inner, tree))
+    said = ServerSaid(
+        message,
+        frozenset(code for code in codes if isinstance(code, str)),
+        _first(params, ""),
+        complaints,
+    )
+    return _with_upstream(said, inner.get("metadata"))
 
 
-def _detail(detail: object) -> object:
-    if not isinstance(detail, list):
-        return detail
-    messages = (each.get("msg") for each in detail if isinstance(each, dict))
-    return "; ".join(text for text in messages if isinstance(text, str))
+def _with_upstream(said: ServerSaid, metadata: object) -> ServerSaid:
+    """`said`, and what the server behind it said: OpenRouter passes that on as a text."""
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if not isinstance(raw, str):
+        return said
+    upstream = said_by_server(raw.encode())
+    message = ": ".join(filter(None, (said.message, upstream.message)))
+    return upstream._replace(
+        message=message, codes=said.codes | upstream.codes, param=said.param or upstream.param
+    )
+
+
+def _complaints(detail: object) -> tuple[Complaint, ...]:
+    """The complaints of a server with pydantic: what is wrong, and with which field."""
+    if isinstance(detail, dict):
+        detail = detail.get("detail")
+    items = detail if isinstance(detail, list) else []
+    return tuple(
+        Complaint(item["msg"], _field(item.get("loc")), str(item.get("type")))
+        for item in items
+        if isinstance(item, dict) and isinstance(item.get("msg"), str)
+    )
+
+
+def _field(location: object) -> str:
+    steps = location if isinstance(location, list) else []
+    return _first((step for step in steps if isinstance(step, str) and step != "body"), "")
+
+
+def _param(value: object) -> str:
+    """A name; LiteLLM writes "None" where it has none, others a number."""
+    is_name = isinstance(value, str) and value[:1].isalpha() and value not in ("None", "null")
+    return str(value) if is_name else ""
+
+
+def _first(values: Iterable[T], default: T) -> T:
+    """The first that isn't empty."""
+    return next(filter(None, values), default)
+
+
+def _asked_to_wait(reply: HTTPReply, message: str, now: float) -> float | None:
+    """Seconds; the header says it best, some servers say it only in their message."""
+    asked = parse_retry_after(reply.headers.get("retry-after"), now)
+    if asked is None and (reply.status == 429 or reply.status >= 500):
+        return parse_wait_in_words(message)
+    return asked
 
 
 def _redirect(reply: HTTPReply, provider: str, show: Show) -> ConfigurationError:

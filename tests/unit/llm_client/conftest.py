@@ -17,5 +17,12 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 @pytest.fixture
+async def other() -> AsyncIterator[ScriptedServer]:
+    """The server of the fallback."""
+    async with ScriptedServer() as scripted:
+        yield scripted
+
+
+@pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from llm_bot.llm_client import LLMConfig, LLMRequest, Message
+from tests.unit.llm_client.scripted_server import PATIENCE_SECONDS
 
 KEY = "sk-very-secret-0123456789"
 
@@ -22,7 +24,7 @@ class ManualClock:
         self.epoch = 1_700_000_000.0
         self.slept: list[float] = []
         self._passes_up_to = passes_up_to
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self._sleepers: list[tuple[float, float, asyncio.Future[None]]] = []
 
     def monotonic(self) -> float:
         return self.now
@@ -37,16 +39,27 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         waker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.now + seconds, waker))
+        self._sleepers.append((self.now + seconds, seconds, waker))
         await waker
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
-        due = [waker for moment, waker in self._sleepers if moment <= self.now]
+        due = [waker for moment, _, waker in self._sleepers if moment <= self.now]
         self._sleepers = [each for each in self._sleepers if each[0] > self.now]
         for waker in due:
             if not waker.done():
                 waker.set_result(None)
+
+    @property
+    def sleeping(self) -> list[float]:
+        """How long those who sleep now are going to, from when they began."""
+        return [seconds for _, seconds, waker in self._sleepers if not waker.done()]
+
+    async def wait_for_sleepers(self, *lengths: float) -> None:
+        """Return when somebody sleeps for each of `lengths`."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not Counter(lengths) <= Counter(self.sleeping):  # noqa: ASYNC110 -- no event
+                await asyncio.sleep(0)
 
 
 def config(**changes: Any) -> LLMConfig:

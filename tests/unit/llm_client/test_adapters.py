@@ -7,9 +7,18 @@ import json
 
 import pytest
 
-from llm_bot.llm_client import ImagePart, LLMRequest, Message, TextPart, ValidationError
-from llm_bot.llm_client.adapters import get_adapter
-from llm_bot.llm_client.adapters.openai import MAX_CORRELATION_ID
+from llm_bot.llm_client import (
+    ConfigurationError,
+    ImagePart,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    TextPart,
+    Usage,
+    ValidationError,
+)
+from llm_bot.llm_client.adapters import ADAPTER_REGISTRY, NOTHING_KNOWN, get_adapter
+from llm_bot.llm_client.adapters.addresses import MAX_CORRELATION_ID
 from tests.unit.llm_client.support import KEY, config, request
 
 LOOP: list[object] = []
@@ -158,3 +167,120 @@ def test_no_repr_shows_what_is_sent():
 def test_a_name_of_its_own():
     """Two providers of one kind can be told apart."""
     assert get_adapter(config(), "openai-2").name == "openai-2"
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "sent"),
+    [
+        ({}, {}, {}),
+        ({"max_tokens": 9}, {}, {"max_tokens": 9}),
+        ({"max_completion_tokens": 9}, {}, {"max_completion_tokens": 9}),
+        ({"max_completion_tokens": 9}, {"max_tokens": 5}, {"max_tokens": 5}),
+        (
+            {"max_tokens": 9},
+            {"parameters": {"max_completion_tokens": 5}},
+            {"max_completion_tokens": 5},
+        ),
+        ({"max_tokens": 9}, {"parameters": {"max_tokens": None}}, {}),
+        ({"max_tokens": 9}, {"parameters": {"max_completion_tokens": None}}, {"max_tokens": 9}),
+    ],
+)
+def test_one_token_cap(configured, asked, sent):
+    """A cap is a cap, under whichever of its names: the request's own wins."""
+    body = body_of(request(**asked), parameters=configured)
+    assert {name: body[name] for name in body if name.startswith("max_")} == sent
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "sent"),
+    [
+        ({}, {}, {"max_tokens": 512}),
+        ({"max_tokens": 9}, {}, {"max_tokens": 9}),
+        ({"max_completion_tokens": 9}, {}, {"max_completion_tokens": 9}),
+        ({"max_tokens": 9}, {"max_tokens": 5}, {"max_tokens": 5}),
+        ({"max_tokens": 9}, {"parameters": {"max_tokens": None}}, {"max_tokens": 512}),
+    ],
+)
+def test_mlx_always_sends_a_cap(configured, asked, sent):
+    """Its servers keep none of their own that is worth the name."""
+    body = body_of(request(**asked), provider="mlx", parameters=configured)
+    assert {name: body[name] for name in body if name.startswith("max_")} == sent
+
+
+@pytest.mark.parametrize(
+    ("configured", "variable", "model"),
+    [
+        ("configured", "of-the-variable", "configured"),
+        (None, "of-the-variable", "of-the-variable"),
+        (None, "", "asked-model"),
+        (None, None, "asked-model"),
+    ],
+)
+def test_where_images_go(configured, variable, model, monkeypatch):
+    """With mlx a request with images goes to the vision model, any other doesn't."""
+    monkeypatch.delenv("VISION_MODEL", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("VISION_MODEL", variable)
+    adapter = get_adapter(config(provider="mlx", vision_model=configured))
+    image = LLMRequest([Message("user", [ImagePart("https://h/x.png")])])
+    assert json.loads(adapter.build_chat(image).body)["model"] == model
+    assert adapter.model_for(image) == model
+    assert adapter.model_for(request()) == "asked-model"
+    assert get_adapter(config(vision_model="v")).model_for(image) == "asked-model"
+
+
+def long_request(length):
+    half = TextPart("x" * (length // 2))
+    image = ImagePart("data:image/png;base64," + "A" * 10_000)
+    return LLMRequest([Message("system", half.text), Message("user", [half, image])])
+
+
+@pytest.mark.parametrize(
+    ("length", "counted", "doubts"),
+    [
+        (40_000, 2048, True),
+        (40_000, 10_000, False),
+        (40_000, 5000, False),
+        (40_000, 4999, True),
+        (40_000, 0, False),
+        (40_000, None, False),
+        (1998, 10, False),
+        (2000, 10, True),
+    ],
+)
+def test_a_prompt_that_was_cut(length, counted, doubts):
+    """Ollama is doubted if it counted far fewer tokens than were sent; others never are."""
+    response = LLMResponse("Hi", usage=Usage(prompt_tokens=counted))
+    doubt = get_adapter(config(provider="ollama")).doubt(long_request(length), response)
+    assert (doubt is not None) is doubts
+    if doubt is not None:
+        assert str(length) in doubt
+        assert "num_ctx" in doubt
+    assert get_adapter(config()).doubt(long_request(length), response) is None
+
+
+@pytest.mark.parametrize("provider", sorted(ADAPTER_REGISTRY))
+def test_who_needs_a_key(provider):
+    """Only openai does."""
+    if provider == "openai":
+        with pytest.raises(ConfigurationError) as caught:
+            get_adapter(config(provider=provider, api_key=None))
+        assert caught.value.field == "api_key"
+        return
+    adapter = get_adapter(config(provider=provider, api_key=None))
+    assert adapter.name == provider
+    assert adapter.fit_to_show("a\nb") == "a b"
+    keyed = get_adapter(config(provider=provider))
+    assert keyed.build_models().headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_an_unknown_provider():
+    """Its error says which ones are known."""
+    with pytest.raises(ConfigurationError, match="known are lmstudio, mlx, ollama, openai"):
+        get_adapter(config(provider="nobody"))
+
+
+def test_what_is_known_changes_nothing_by_itself():
+    """With nothing known the body is as it was asked for."""
+    adapter = get_adapter(config())
+    assert adapter.build_chat(request()) == adapter.build_chat(request(), NOTHING_KNOWN)

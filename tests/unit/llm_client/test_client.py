@@ -131,7 +131,9 @@ async def test_the_last_error_is_raised_as_it_is(server, make):
 
 
 async def test_retry_after_is_the_floor(server, clock, make):
-    """A pause is at least what the server asks for, in seconds or until a date (ASK-5)."""
+    """A pause is at least what the server asks for, in seconds or until a date (ASK-5)
+    (LLM-5).
+    """
     server.script(
         Answer(429, headers={"retry-after": "7"}),
         Answer(503, headers={"retry-after": "Tue, 14 Nov 2023 22:30:20 GMT"}),
@@ -164,7 +166,9 @@ async def test_no_retry_where_only_one_attempt_is_allowed(server, make):
     "stall", [Stall(), Stall((b"{",)), Stall((b"{", b'"choices"'))], ids=["silent", "1", "2"]
 )
 async def test_the_time_out_bounds_the_whole_request(server, clock, make, stall):
-    """However the answer trickles, after `timeout_seconds` the request is over, then repeated."""
+    """However the answer trickles, after `timeout_seconds` the request is over, then repeated
+    (LLM-17).
+    """
     # ASK-6
     server.script(stall, chat("second"))
     async with make(timeout_seconds=30) as client:
@@ -245,14 +249,15 @@ async def test_slots_bound_the_requests_on_the_wire(server, make):
     assert len(server.requests) == 5
 
 
-async def test_no_slot_is_held_during_a_pause(server, make):
-    """While one waits to ask again, another may ask."""
-    server.script(Answer(429, headers={"retry-after": "25"}), chat("other"), chat("first"))
-    async with make(max_concurrent_requests=1) as client:
+async def test_no_slot_is_held_during_a_pause(server, clock, make):
+    """While one waits to ask again, another may ask: a backoff is the caller's own."""
+    server.script(Answer(503), chat("other"), chat("first"))
+    async with make(max_concurrent_requests=1, retry_delay_seconds=25) as client:
         first = asyncio.create_task(client.generate(request()))
-        await server.wait_for_requests(1)
+        await clock.wait_for_sleepers(25)
         assert (await client.generate(request())).content == "other"
-        first.cancel()
+        clock.advance(25)
+        assert (await first).content == "first"
 
 
 async def test_waiting_for_a_slot_counts_against_the_deadline(server, clock, make):
@@ -291,15 +296,16 @@ async def test_a_slot_that_comes_in_time(server, make):
 async def test_no_slot_for_the_repeat(server, clock, make):
     """When no slot for the repeat comes before the deadline, the last error is raised."""
     gate = asyncio.Event()
-    server.script(Answer(503, headers={"retry-after": "21"}), Answer(200, chat_body(), gate=gate))
-    async with make(max_concurrent_requests=1, timeout_seconds=100) as client:
+    server.script(Answer(503), Answer(200, chat_body(), gate=gate))
+    async with make(
+        max_concurrent_requests=1, timeout_seconds=100, retry_delay_seconds=21
+    ) as client:
         first = asyncio.create_task(client.generate(request(deadline_seconds=45)))
-        await server.wait_for_requests(1)
+        await clock.wait_for_sleepers(21)
         second = asyncio.create_task(client.generate(request()))
         await server.wait_for_requests(2)
         clock.advance(21)  # the pause of the first is over, the slot is the second's
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await clock.wait_for_sleepers(24)
         clock.advance(24)
         with pytest.raises(GenerationError) as caught:
             await first

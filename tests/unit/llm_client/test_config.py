@@ -54,6 +54,7 @@ def test_defaults():
         ("timeout_seconds", math.nan),
         ("timeout_seconds", "30"),
         ("timeout_seconds", True),
+        ("timeout_seconds", 10**400),
         ("retry_delay_seconds", -0.1),
         ("max_retry_delay_seconds", -0.1),
         ("model_cache_ttl_seconds", None),
@@ -72,6 +73,8 @@ def test_defaults():
         ("fallbacks", "openai"),
         ("fallbacks", [{}]),
         ("fallbacks", 5),
+        ("fallbacks", [config(fallbacks=[config()])]),
+        ("fallbacks", config()),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(field, value):

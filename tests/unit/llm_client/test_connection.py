@@ -7,6 +7,10 @@ import inspect
 import json
 import logging
 import traceback
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -20,8 +24,11 @@ from llm_bot.llm_client import (
     TimeoutError,
     ValidationError,
 )
+from llm_bot.llm_client import connection as connection_module
 from llm_bot.llm_client import exceptions as tree
-from tests.unit.llm_client.scripted_server import Answer, Reset, chat, chat_body
+from llm_bot.llm_client.adapters import HTTPReply, HTTPRequest, get_adapter
+from llm_bot.llm_client.connection import MAX_BODY_BYTES, Connection
+from tests.unit.llm_client.scripted_server import Answer, Flood, Reset, chat, chat_body
 from tests.unit.llm_client.support import KEY, ManualClock, config, request
 
 ASKED = httpx.Request("POST", "http://host/v1")
@@ -135,6 +142,184 @@ async def test_a_compressed_answer_is_not_asked_for_but_read():
     assert seen == ["identity"]
 
 
+def packed(data: bytes, times: int = 1) -> bytes:
+    for _ in range(times):
+        data = gzip.compress(data)
+    return data
+
+
+def framed(data: bytes, window: int) -> bytes:
+    packer = zlib.compressobj(wbits=window)
+    return packer.compress(data) + packer.flush()
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body that comes byte by byte, as from a transport that isn't ours."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number in range(len(self.body)):
+            yield self.body[number : number + 1]
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+async def sent(transport: httpx.AsyncBaseTransport | None, **changes: Any) -> HTTPReply:
+    """What `send` gives back for one request."""
+    connection = Connection(transport)
+    connection.open()
+    outgoing = {"method": "POST", "url": "http://host/v1", "headers": {}, "body": b"{}"} | changes
+    try:
+        return await connection.send(HTTPRequest(**outgoing), get_adapter(config()))
+    finally:
+        await connection.aclose()
+
+
+def answering(body: bytes, **headers: str) -> httpx.MockTransport:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.MockTransport(
+        lambda _: httpx.Response(200, headers=named, stream=httpx.ByteStream(body))
+    )
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("identity", b"small"),
+        ("gzip", packed(b"small")),
+        ("X-GZIP", packed(b"small")),
+        ("deflate", framed(b"small", zlib.MAX_WBITS)),
+        ("deflate", framed(b"small", -zlib.MAX_WBITS)),
+        ("gzip, gzip", packed(b"small", times=2)),
+    ],
+)
+async def test_packed_answers_are_read(coding, body):
+    """Whatever the standard library unpacks is read, from any transport."""
+    assert (await sent(answering(body, content_encoding=coding))).body == b"small"
+    pieces = Pieces(body)
+    headers = {"content-encoding": coding}
+    response = httpx.Response(200, headers=headers, stream=pieces)
+    assert (await sent(httpx.MockTransport(lambda _: response))).body == b"small"
+    assert pieces.is_closed
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [("br", b"small"), ("gzip", b"small"), ("gzip", packed(b"small")[:-1]), ("deflate", b"\xff")],
+)
+async def test_what_cannot_be_unpacked(coding, body):
+    """An unknown packing, a broken one and half of one are errors of the answer."""
+    with pytest.raises(GenerationError) as caught:
+        await sent(answering(body, content_encoding=coding))
+    assert caught.value.code == "bad_encoding"
+
+
+@pytest.mark.parametrize(("coding", "times"), [("gzip", 1), ("gzip, gzip", 2), ("br, gzip", 1)])
+async def test_a_bomb_is_cut(server, coding, times):
+    """However much an answer swells, no more of it is unpacked than the bound."""
+    bomb = packed(bytes(50_000_000), times)
+    server.script(Answer(200, bomb, {"content-encoding": coding}))
+    tracemalloc.start()
+    reply = await sent(None, url=server.url)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reply.is_cut
+    assert reply.body == b""
+    assert peak < 8 * MAX_BODY_BYTES
+
+
+async def test_an_answer_without_end_is_cut(server):
+    """Beyond the bound nothing is read, and the connection is closed."""
+    server.script(Flood())
+    connection = Connection(None)
+    connection.open()
+    outgoing = HTTPRequest("POST", server.url, {}, b"{}")
+    assert (await connection.send(outgoing, get_adapter(config()))).is_cut
+    await server.wait_for_no_connection()
+    await connection.aclose()
+
+
+async def test_an_answer_of_just_the_bound_is_whole(server):
+    """The bound itself isn't beyond it."""
+    server.script(Answer(200, b"x" * MAX_BODY_BYTES), Answer(200, b"x" * (MAX_BODY_BYTES + 1)))
+    reply = await sent(None, url=server.url)
+    assert (len(reply.body), reply.is_cut) == (MAX_BODY_BYTES, False)
+    assert (await sent(None, url=server.url)).is_cut
+
+
+async def test_headers_of_answers_are_texts():
+    """Names in lower case, what comes twice joined, what isn't UTF-8 marked."""
+    raw = [(b"X-A", b"1"), (b"x-a", b"2"), (b"X-B", b"\xff"), (b"X-C", "é".encode())]
+    response = httpx.Response(200, headers=raw, stream=httpx.ByteStream(b""))
+    reply = await sent(httpx.MockTransport(lambda _: response))
+    assert reply.headers == {"x-a": "1, 2", "x-b": "\ufffd", "x-c": "é"}
+
+
+async def test_what_goes_out_is_whole(server):
+    """A request carries host, length and a name, and one without a body has no length."""
+    server.script(Answer(), Answer())
+    await sent(None, url=server.url, headers={"x-a": "1"})
+    await sent(None, url=server.url, method="GET", body=b"")
+    first, second = (each.headers for each in server.requests)
+    assert first["host"] == second["host"] == server.url.removeprefix("http://")
+    assert (first["content-length"], first["x-a"]) == ("2", "1")
+    assert first["accept-encoding"] == "identity"
+    assert first["user-agent"].startswith("python-httpx/")
+    assert "content-length" not in second
+
+
+async def test_a_header_that_is_not_ascii():
+    """It can't be sent, and isn't quoted."""
+    with pytest.raises(ValidationError) as caught:
+        await sent(answering(b""), headers={"x-key": f"{KEY}é"})
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_the_memory_for_addresses_is_bounded(monkeypatch):
+    """Many addresses are no leak."""
+    monkeypatch.setattr(connection_module, "_MAX_ADDRESSES", 2)
+    connection = Connection(answering(b"ok"))
+    connection.open()
+    for number in range(5):
+        outgoing = HTTPRequest("GET", f"http://host/{number}", {})
+        assert (await connection.send(outgoing, get_adapter(config()))).body == b"ok"
+    assert len(connection._addresses) == 1
+    await connection.aclose()
+
+
+async def test_certificates_of_the_environment(server, monkeypatch, tmp_path):
+    """They are read by the first https request only, and told apart when they are no good."""
+    bad = tmp_path / "bad.pem"
+    bad.write_text("nothing")
+    monkeypatch.setenv("SSL_CERT_FILE", str(bad))
+    server.script(Answer(200, "plain"))
+    assert (await sent(None, url=server.url)).body == b"plain"
+    with pytest.raises(ConfigurationError, match="certificates"):
+        await sent(None, url=server.url.replace("http:", "https:"))
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(ConnectionError, match="SSL"):
+        await sent(None, url=server.url.replace("http:", "https:"))
+
+
+@pytest.mark.parametrize(
+    "excepted", ["model.invalid", ".invalid", "x, model.invalid:8080", "x, *", "*"]
+)
+async def test_hosts_that_the_environment_excepts(server, monkeypatch, excepted):
+    """What `NO_PROXY` names is asked directly; nothing else is."""
+    url = "http://model.invalid:8080/"
+    monkeypatch.setenv("all_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "other.invalid,del.invalid,model.invalid:80")
+    server.script(Answer(200, "by the proxy"))
+    assert (await sent(None, url=url)).body == b"by the proxy"
+    monkeypatch.setenv("no_proxy", excepted)
+    with pytest.raises(ConnectionError, match="gaierror"):
+        await sent(None, url=url)
+
+
 async def test_this_machine_is_never_asked_through_a_proxy(server, monkeypatch):
     """A proxy of the environment is for the world, not for a model on this machine."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
@@ -159,6 +344,8 @@ async def test_a_proxy_of_the_environment_is_used(server, monkeypatch):
     ("name", "value"),
     [
         ("https_proxy", "nonsense://proxy"),
+        ("all_proxy", "socks5://me:hunter22@proxy:1080"),
+        ("http_proxy", "me:hunter22@proxy:port"),
         ("https_proxy", "http://proxy:port"),
         ("SSL_CERT_FILE", "/nowhere/at/all.pem"),
     ],
@@ -167,8 +354,9 @@ async def test_a_bad_environment_is_a_configuration_error(monkeypatch, name, val
     """Settings of the environment that can't be used are said so, and the client can be closed."""
     monkeypatch.setenv(name, value)
     client = LLMClient(config())
-    with pytest.raises(ConfigurationError, match="environment"):
+    with pytest.raises(ConfigurationError, match="environment") as caught:
         await client.__aenter__()
+    assert "hunter22" not in "".join(traceback.format_exception(caught.value))
     await client.aclose()
 
 
@@ -179,7 +367,10 @@ async def test_secrets_are_nowhere(server, caplog):
     secrets = (KEY, "hunter22", "header-secret-1")
     address = server.url.replace("http://", "http://me:hunter22@")
     made = config(
-        base_url=f"{address}/v1", extra_headers={"x-token": "header-secret-1"}, max_attempts=9
+        base_url=f"{address}/v1",
+        extra_headers={"x-token": "header-secret-1"},
+        max_attempts=9,
+        breaker_failures=20,
     )
     echo = " ".join(secrets)
     server.script(
@@ -224,7 +415,9 @@ def test_every_error_has_the_same_attributes():
 
 
 def test_all_failed_holds_the_errors_in_order():
-    """With several providers, each one's last error is kept, and any hope makes it retryable."""
+    """With several providers, each one's last error is kept, and any hope makes it retryable
+    (LLM-8).
+    """
     first = TimeoutError("slow", provider="openai")
     second = ValidationError("bad", provider="ollama", status=400)
     error = tree.AllProvidersFailedError(errors=[first, second])

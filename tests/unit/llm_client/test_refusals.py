@@ -94,10 +94,215 @@ def test_a_spent_quota_is_not_retried(place):
     assert (error.retryable, error.code) == (False, "quota")
 
 
-def test_an_unknown_model_under_another_status():
-    """`model_not_found` says so under any status."""
-    error = refusal(400, {"error": {"message": "no such model", "code": "model_not_found"}})
-    assert isinstance(error, ModelNotFoundError)
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_an_unknown_model_under_another_status(status):
+    """`model_not_found`, or a complaint of the field `model`, says so under any 4xx."""
+    coded = {"error": {"message": "no such model", "code": "model_not_found"}}
+    blamed = {"error": {"message": "Invalid model name", "param": "model"}}
+    named = {"error": {"message": "a/b is not a valid model ID", "code": 400}}
+    for body in (coded, blamed, named):
+        assert isinstance(refusal(status, body), ModelNotFoundError)
+    assert isinstance(refusal(503, coded), GenerationError)
+    quoted = {"error": {"message": "flagged: he said x is not a valid model ID"}}
+    assert isinstance(refusal(400, quoted), ValidationError)
+
+
+BY_PROVIDER = [
+    pytest.param(
+        429,
+        {
+            "error": {
+                "message": "You exceeded your current quota, please check your plan and billing.",
+                "type": "insufficient_quota",
+                "param": None,
+                "code": "insufficient_quota",
+            }
+        },
+        (RateLimitError, False, None),
+        id="OpenAI: quota",
+    ),
+    pytest.param(
+        429,
+        {
+            "error": {
+                "message": "Rate limit reached for gpt-4o in organization o on requests per min."
+                " Limit: 3, Used: 3. Please try again in 20s.",
+                "type": "requests",
+                "param": None,
+                "code": "rate_limit_exceeded",
+            }
+        },
+        (RateLimitError, True, 20.0),
+        id="OpenAI: rate",
+    ),
+    pytest.param(
+        401,
+        {
+            "error": {
+                "message": "Incorrect API key provided.",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "invalid_api_key",
+            }
+        },
+        (AuthenticationError, False, None),
+        id="OpenAI: key",
+    ),
+    pytest.param(
+        400,
+        {
+            "error": {
+                "message": "This model's maximum context length is 8192 tokens.",
+                "type": "invalid_request_error",
+                "param": "messages",
+                "code": "context_length_exceeded",
+            }
+        },
+        (ValidationError, False, None),
+        id="OpenAI: context",
+    ),
+    pytest.param(
+        404,
+        {
+            "error": {
+                "message": 'model "x" not found, try pulling it first',
+                "type": "api_error",
+                "param": None,
+                "code": None,
+            }
+        },
+        (ModelNotFoundError, False, None),
+        id="Ollama: model",
+    ),
+    pytest.param(
+        404,
+        {
+            "error": {
+                "message": "No models loaded. Please load a model in the developer page.",
+                "type": "invalid_request_error",
+                "param": "model",
+                "code": "model_not_found",
+            }
+        },
+        (ModelNotFoundError, False, None),
+        id="LM Studio: model",
+    ),
+    pytest.param(
+        404,
+        {"error": "404 Client Error. Repository Not Found for url: https://huggingface.co/x"},
+        (ModelNotFoundError, False, None),
+        id="mlx_lm: model",
+    ),
+    pytest.param(
+        400,
+        {"error": "max_tokens must be a non-negative integer"},
+        (ValidationError, False, None),
+        id="mlx_lm: value",
+    ),
+    pytest.param(
+        500,
+        {"detail": "Generation failed: out of memory"},
+        (GenerationError, True, None),
+        id="mlx_vlm: failure",
+    ),
+    pytest.param(
+        503,
+        {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}},
+        (GenerationError, True, None),
+        id="llama.cpp: loading",
+    ),
+    pytest.param(
+        401,
+        {"error": "Unauthorized"},
+        (AuthenticationError, False, None),
+        id="vLLM: key",
+    ),
+    pytest.param(
+        404,
+        {
+            "object": "error",
+            "message": "The model `x` does not exist.",
+            "type": "NotFoundError",
+            "param": None,
+            "code": 404,
+        },
+        (ModelNotFoundError, False, None),
+        id="vLLM: model",
+    ),
+    pytest.param(
+        400,
+        {
+            "error": {
+                "message": "/chat/completions: Invalid model name passed in model=x.",
+                "type": "invalid_request_error",
+                "param": "model",
+                "code": "400",
+            }
+        },
+        (ModelNotFoundError, False, None),
+        id="LiteLLM: model",
+    ),
+    pytest.param(
+        402,
+        {"error": {"message": "Insufficient credits. Add more.", "code": 402}, "user_id": "u"},
+        (RateLimitError, False, None),
+        id="OpenRouter: credits",
+    ),
+    pytest.param(
+        429,
+        {
+            "error": {
+                "message": "Provider returned error",
+                "code": 429,
+                "metadata": {"raw": "x is rate-limited upstream. Please retry in 7s."},
+            }
+        },
+        (RateLimitError, True, 7.0),
+        id="OpenRouter: upstream",
+    ),
+    pytest.param(
+        429,
+        {
+            "error": {
+                "message": "Rate limit reached for model `m` on tokens per day (TPD): Limit 100000,"
+                " Used 99500, Requested 619. Please try again in 1m42.6s.",
+                "type": "tokens",
+                "code": "rate_limit_exceeded",
+            }
+        },
+        (RateLimitError, True, 102.6),
+        id="Groq: rate",
+    ),
+    pytest.param(
+        429,
+        [{"error": {"code": 429, "message": "Quota exceeded. Please retry in 26.5s."}}],
+        (RateLimitError, True, 26.5),
+        id="Gemini: rate",
+    ),
+    pytest.param(
+        529,
+        {"error": {"message": "Overloaded", "type": "overloaded_error"}},
+        (GenerationError, True, None),
+        id="Anthropic: overload",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), BY_PROVIDER)
+def test_what_servers_say(status, body, expected):
+    """The refusals that servers are known for, as they write them."""
+    error = refusal(status, body)
+    assert (type(error), error.retryable, error.retry_after) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "wait"),
+    [(429, "3", 3.0), (429, "soon", 9.0), (503, None, 9.0), (400, None, None), (400, "3", 3.0)],
+)
+def test_a_wait_in_the_body(status, header, wait):
+    """The header says it best; without one the words of a busy server count."""
+    headers = {} if header is None else {"retry_after": header}
+    assert refusal(status, {"error": "try again in 9s"}, **headers).retry_after == wait
 
 
 def test_retry_after():

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_bot.llm_client.exceptions import LLMError
-from llm_bot.llm_client.retry import RetryPolicy, backoff_seconds, next_wait, parse_retry_after
+from llm_bot.llm_client.retry import (
+    RetryPolicy,
+    backoff_seconds,
+    next_wait,
+    parse_retry_after,
+    parse_wait_in_words,
+)
 
 POLICY = RetryPolicy(max_attempts=4, retry_delay_seconds=1, max_retry_delay_seconds=30)
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -106,3 +113,59 @@ def test_retry_after_never_raises(value):
 def test_seconds_are_read_back(seconds):
     """Every whole number of seconds is understood."""
     assert parse_retry_after(str(seconds), NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Please try again in 1m42.6s. Visit https://console.groq.com", 102.6),
+        ("Rate limit reached: Limit 30, Used 30. Please try again in 864ms.", 0.864),
+        ("Please try again in 20s. Contact us", 20),
+        ("try again in 1h2m3.5s", 3723.5),
+        ("Try again in 1 minute and 30 seconds", 90),
+        ("Try again in 1 hour, 2 minutes, and 3 seconds.", 3723),
+        ("Please retry in 26.5s.", 26.5),
+        ("Please retry after 10 seconds.", 10),
+        ("Retry after 10", 10),
+        ("retrying in 2 MIN", 120),
+        ("wait for 3 hrs before", 10800),
+        ("please wait about 5 secs", 5),
+        ("Please wait 2 days", 172800),
+        ("try again in 5 seconds or 3 parsecs", 5),
+        ("try again in 5s 3 parsecs", 5),
+        ("try again in 0s", 0),
+        ("Retry after 3 attempts", None),
+        ("try again later", None),
+        ("try again in a moment", None),
+        ("there are 5 seconds left", None),
+        ("x" * 20_000 + "try again in 5s", None),
+        ("", None),
+    ],
+)
+def test_a_wait_in_words(text, seconds):
+    """A wait is read from a sentence, whatever its units; what is no wait isn't one."""
+    found = parse_wait_in_words(text)
+    assert found == (seconds if seconds is None else pytest.approx(seconds))
+
+
+@given(st.text() | st.from_regex(r"(try again in|wait) ([0-9.]{1,14} ?[a-z]{0,4},? ?(and)?){1,6}"))
+def test_words_never_raise(text):
+    """Any text gives a finite wait that isn't negative, or none."""
+    wait = parse_wait_in_words(text)
+    assert wait is None or (math.isfinite(wait) and wait >= 0)
+
+
+@given(st.integers(0, 30), st.integers(0, 59), st.integers(0, 59), st.sampled_from(["", " ", ", "]))
+def test_waits_are_read_back(hours, minutes, seconds, between):
+    """Hours, minutes and seconds add up."""
+    text = f"Please try again in {hours}h{between}{minutes}m{between}{seconds}s."
+    assert parse_wait_in_words(text) == hours * 3600 + minutes * 60 + seconds
+
+
+@pytest.mark.parametrize("piece", ["try again in 1 ", "1", "Mon, ", "wait  ", "1 s and ", "\t"])
+def test_no_wish_takes_long(piece):
+    """A header of 64 KiB and a text of a megabyte are read in no time."""
+    started = time.process_time()
+    parse_wait_in_words(piece * (2**20 // len(piece)))
+    parse_retry_after(piece * (2**16 // len(piece)), NOW)
+    assert time.process_time() - started < 0.5

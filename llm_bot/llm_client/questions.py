@@ -1,0 +1,105 @@
+"""What can be asked of a provider, in a form that the retries and fallbacks needn't know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, TypeVar
+
+from llm_bot.llm_client.adapters import BaseAdapter, HTTPReply, HTTPRequest, Knowledge
+from llm_bot.llm_client.exceptions import ValidationError
+from llm_bot.llm_client.models import LLMRequest, LLMResponse
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Question(Protocol[T_co]):
+    """One thing to ask; the adapter gives its words, the answer is a `T_co`."""
+
+    @property
+    def timeout_seconds(self) -> float | None: ...
+
+    def model(self, adapter: BaseAdapter) -> str: ...
+
+    def build(self, adapter: BaseAdapter, known: Knowledge, /) -> HTTPRequest: ...
+
+    def learn(
+        self, adapter: BaseAdapter, reply: HTTPReply, known: Knowledge, /
+    ) -> Knowledge | None: ...
+
+    def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float, /) -> T_co: ...
+
+    def is_usual(self, adapter: BaseAdapter) -> bool:
+        """Whether it asks for what the provider is configured for.
+
+        Otherwise "no such model or path" is said of this question alone.
+        """
+        ...
+
+    def for_fallback(self) -> Self:
+        """The same for another than the first provider, whose models have names of their own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatQuestion:
+    """An answer to a conversation. Raises `ValidationError` for a patience that is no number."""
+
+    request: LLMRequest
+
+    def __post_init__(self) -> None:
+        timeout, deadline = self.request.timeout_seconds, self.request.deadline_seconds
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise ValidationError("timeout_seconds must be above 0")
+        if deadline is not None and not -math.inf < deadline < math.inf:
+            raise ValidationError("deadline_seconds must be a finite number")
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        return self.request.timeout_seconds
+
+    def model(self, adapter: BaseAdapter) -> str:
+        return adapter.model_for(self.request)
+
+    def build(self, adapter: BaseAdapter, known: Knowledge) -> HTTPRequest:
+        return adapter.build_chat(self.request, known)
+
+    def learn(self, adapter: BaseAdapter, reply: HTTPReply, known: Knowledge) -> Knowledge | None:
+        return adapter.learn(self.request, reply, known)
+
+    def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float) -> LLMResponse:
+        return adapter.read_chat(self.request, reply, now)
+
+    def is_usual(self, adapter: BaseAdapter) -> bool:
+        return self.model(adapter) == adapter.config.model
+
+    def for_fallback(self) -> Self:
+        return replace(self, request=replace(self.request, model=None))
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingQuestion:
+    """A vector for each text."""
+
+    texts: Sequence[str]
+    model_name: str | None = None
+    timeout_seconds: float | None = None
+
+    def model(self, adapter: BaseAdapter) -> str:
+        return self.model_name or adapter.config.model
+
+    def build(self, adapter: BaseAdapter, _known: Knowledge) -> HTTPRequest:
+        return adapter.build_embeddings(self.texts, self.model(adapter))
+
+    def learn(self, _adapter: BaseAdapter, _reply: HTTPReply, _known: Knowledge) -> None:
+        """Nothing: there is no optional field to leave out."""
+
+    def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float) -> list[list[float]]:
+        return adapter.read_embeddings(len(self.texts), self.model(adapter), reply, now)
+
+    def is_usual(self, _adapter: BaseAdapter) -> bool:
+        return False  # many servers that chat have no such path
+
+    def for_fallback(self) -> Self:
+        return replace(self, model_name=None)
