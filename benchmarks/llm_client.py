@@ -128,7 +128,7 @@ async def ways(base_url: str) -> AsyncIterator[dict[str, Ask]]:
     limits = httpx.Limits(max_keepalive_connections=20, keepalive_expiry=30)
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-        httpx.AsyncClient(timeout=None, limits=limits) as own_pool,  # noqa: S113
+        httpx.AsyncClient(timeout=None, limits=limits) as own_pool,
         LLMClient(config) as client,
     ):
 
