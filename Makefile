@@ -18,7 +18,8 @@ $(shell test -x $(IN_VENV) || rm -f $(RUNTIME) $(DEVELOPMENT))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-real bench lint types lock clean python nats-server
+.PHONY: help setup demo test test-real bench lint types lock clean python nats-server \
+	redis-server chromium
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,7 +29,7 @@ setup: $(DEVELOPMENT) ## everything for working on it; llm-bot is then .venv/bin
 demo: $(RUNTIME) ## watch the bot in a room, with nothing else needed
 	@$(IN_VENV) -m llm_bot demo $(ARGS)
 
-test: $(DEVELOPMENT) nats-server ## all tests, with coverage
+test: $(DEVELOPMENT) nats-server redis-server chromium ## all tests, with coverage
 	@$(IN_VENV) -m coverage erase
 	$(IN_VENV) -m coverage run -m pytest $(ARGS)
 	@$(IN_VENV) -m coverage combine -q
@@ -37,8 +38,9 @@ test: $(DEVELOPMENT) nats-server ## all tests, with coverage
 test-real: $(DEVELOPMENT) ## the client library against real model servers, which it installs (minutes)
 	$(IN_VENV) -m pytest -m integration_real tests/real -rs $(ARGS)
 
-bench: $(DEVELOPMENT) ## what requests to a model cost, beside other clients (minutes)
+bench: $(DEVELOPMENT) ## what requests to a model cost, and judging a reply (minutes)
 	$(IN_VENV) benchmarks/llm_client.py $(ARGS)
+	$(IN_VENV) benchmarks/relevance.py
 
 lint: $(DEVELOPMENT) ## ruff: rules and format
 	$(IN_VENV) -m ruff check .
@@ -88,5 +90,5 @@ python: # asked only for making the environment
 	@test -x $(IN_VENV) || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		$(call debian,python3-venv); }
 
-nats-server:
-	@command -v nats-server >/dev/null || { $(call debian,nats-server); }
+nats-server redis-server chromium:
+	@command -v $@ >/dev/null || { $(call debian,$@); }

@@ -25,6 +25,9 @@ PROGRAM = "llm-bot"
 DEFAULT_CONFIG = Path("config.yaml")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
+MAX_DECISIONS = 1000  # that /decisions gives at once
+MAX_PORT = 65535
+
 EXIT_FAILURE = 3
 EXIT_USAGE = 64  # EX_USAGE of sysexits.h; 1 and 2 say something else about this program
 EXIT_INTERRUPTED = 130
@@ -38,7 +41,7 @@ The daemon reads its configuration anew at SIGHUP. `llm-bot COMMAND --help` tell
 
 exit codes:
   0    ended in order
-  1    the configuration can't be used
+  1    the configuration can't be used; of healthcheck, models, why: no good answer
   2    NATS wasn't reachable at the start
   3    any other failure
   64   wrong usage
@@ -51,10 +54,15 @@ _SCHEMA = """\
 Print the JSON Schema of the configuration. An editor that knows it completes and checks
 config.yaml as you type."""
 _DEMO = """\
-Show a room at work in this terminal: a film night is said line by line, and each line is followed
-by what was decided and why. Type lines to take part; Ctrl-C ends it. It needs no NATS server, no
-key and no network. Unless a configuration names a model server, a small one that is built in
-stands in for it."""
+Open a room at work in the browser: a film night is said line by line, each line with what was
+decided and why. Talk there as any of its people, change the film, flood, mute, take the model away.
+Where no browser would be seen it runs in this terminal, with lines to type. Ctrl-C ends it. It
+needs no NATS server, no key and no network. Unless a configuration names a model server, a small
+one that is built in stands in for it."""
+_WHY = """\
+Tell what a running bot decided about the latest lines, and why; with --id all that is known of one
+decision. It asks the bot's /decisions, at the host and port of the configuration or at --url. What
+was said is shown only where logging.content is full."""
 _MODELS = """\
 Ask every configured provider which models it has, and mark those that the configuration names. The
 exit code is 0 if each provider answers and has them, else 1."""
@@ -99,7 +107,23 @@ def _obey(argv: Sequence[str] | None) -> int:
         case "schema":
             code = run()
         case "demo":
-            code = run(arguments.config, speed=arguments.speed)
+            code = run(
+                arguments.config,
+                speed=arguments.speed,
+                recording=arguments.recording,
+                port=arguments.port,
+                opens_browser=arguments.opens_browser,
+                in_terminal=arguments.terminal,
+            )
+        case "why":
+            code = run(
+                config,
+                channel=arguments.channel,
+                last=arguments.last,
+                correlation_id=arguments.id,
+                url=arguments.url,
+                as_json=arguments.json,
+            )
         case "healthcheck" | "models":
             code = run(config)
         case _:
@@ -169,9 +193,19 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--strict", action="store_true", help="refuse it for a warning, too")
     schema = add("schema", "print the JSON Schema of the configuration", _SCHEMA)
     _add_config(schema, argparse.SUPPRESS, argparse.SUPPRESS)
-    demo = add("demo", "watch it in a room, with nothing else needed", _DEMO)
-    _add_config(
-        demo, argparse.SUPPRESS, "take the model server, persona and rules from this configuration"
+    _add_demo(add("demo", "watch it in a room, with nothing else needed", _DEMO))
+    _add_why(add("why", "tell what it decided about the latest lines", _WHY), of_config)
+    healthcheck = add("healthcheck", "ask a running bot whether it is well", _HEALTHCHECK)
+    _add_config(healthcheck, argparse.SUPPRESS, of_config)
+    models = add("models", "list the models of each provider", _MODELS)
+    _add_config(models, argparse.SUPPRESS, of_config)
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    from_config = "take bot, rooms, rules and the model server from this configuration"
+    _add_config(demo, argparse.SUPPRESS, from_config)
+    demo.add_argument(
+        "--recording", type=Path, metavar="PATH", help="play this one instead of the film night"
     )
     demo.add_argument(
         "--speed",
@@ -180,10 +214,26 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="how many times as fast as people talk (default: 2.5)",
     )
-    healthcheck = add("healthcheck", "ask a running bot whether it is well", _HEALTHCHECK)
-    _add_config(healthcheck, argparse.SUPPRESS, of_config)
-    models = add("models", "list the models of each provider", _MODELS)
-    _add_config(models, argparse.SUPPRESS, of_config)
+    form = demo.add_mutually_exclusive_group()
+    form.add_argument("--terminal", action="store_true", help="show it here, without a browser")
+    form.add_argument(
+        "--port", type=_port, metavar="N", help="serve the page there (default: any free port)"
+    )
+    demo.add_argument(
+        "--no-browser",
+        dest="opens_browser",
+        action="store_false",
+        help="serve the page and only say where it is",
+    )
+
+
+def _add_why(why: argparse.ArgumentParser, of_config: str) -> None:
+    _add_config(why, argparse.SUPPRESS, of_config)
+    why.add_argument("--channel", metavar="NAME", help="of that room alone")
+    why.add_argument("--last", type=_count, default=20, metavar="N", help="how many (default: 20)")
+    why.add_argument("--id", metavar="ID", help="the decision with that correlation id, in full")
+    why.add_argument("--url", metavar="URL", help="where the bot listens, e.g. http://host:8080")
+    why.add_argument("--json", action="store_true", help="as JSON, newest first")
 
 
 def _described(parser: argparse.ArgumentParser, description: str) -> argparse.ArgumentParser:
@@ -204,6 +254,18 @@ def _speed(text: str) -> float:
     if not 0 < speed < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a number above 0")
     return speed
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 0 to {MAX_PORT}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_DECISIONS):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a whole number from 1 to {MAX_DECISIONS}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -12,31 +12,36 @@ from typing import Any
 
 from llm_bot import __version__
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.agents.schemas import Insight
+from llm_bot.bus_choice import OwnBus, make_bus
+from llm_bot.bus_commands import CommandResponder, command_subject
 from llm_bot.commands import iso_time
 from llm_bot.config import Config, NatsConfig
 from llm_bot.config_loader import NEEDS_RESTART, differences
+from llm_bot.decisions import DecisionRecord
 from llm_bot.delivery import RETRY_SECONDS, OutboundBuffer
 from llm_bot.errors import BusError, BusUnavailableError, ConfigError
 from llm_bot.event_handler import OnDecision
 from llm_bot.health import HealthServer
+from llm_bot.inquiries import Inquiries
 from llm_bot.llm_client import ConfigurationError, LLMClient
 from llm_bot.logging_config import FloodSampler, configure_logging
 from llm_bot.metrics import CountedModel, Metrics
 from llm_bot.model_holder import ModelHolder
 from llm_bot.model_settings import client_config
-from llm_bot.models import Dialect
-from llm_bot.nats_client import NatsBus
+from llm_bot.models import ChatLine, Dialect
 from llm_bot.ports import Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
+from llm_bot.room import Room
 from llm_bot.room_service import RoomService, Surroundings
 from llm_bot.rooms import PreparedRooms, Rooms
 from llm_bot.tally import Tally
+from llm_bot.web.access import Access
+from llm_bot.web.decisions import DecisionsRoute
+from llm_bot.web.demo_actions import DemoActions
+from llm_bot.web.server import LivePage
 
 log = logging.getLogger(__name__)
-
-ConnectedBus = NatsBus | MemoryEventBus
-"""A bus that the process connects and closes itself."""
 
 Load = Callable[[], Config]
 """Reads the configuration anew. Raises `ConfigError`."""
@@ -68,12 +73,13 @@ class App:
         config: Config,
         *,
         stop: asyncio.Event,
-        bus: ConnectedBus | None = None,
+        bus: OwnBus | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
         on_decision: OnDecision | None = None,
         on_ready: Callable[[], None] | None = None,
         load: Load | None = None,
+        demo: DemoActions | None = None,
     ) -> None:
         self.config = config
         self._stop = stop
@@ -92,14 +98,30 @@ class App:
         self._is_started = False
         self._model: ModelHolder | None = None
         self._secrets = config.secrets()
+        self.inquiries = Inquiries(self._all_rooms)
         self.metrics = Metrics(
-            rooms=lambda: [service.room for service in self._rooms],
+            rooms=self._all_rooms,
             tally=self._tally,
             bus=self._bus,
             limiter=self._limiter,
             clock=self._clock,
             outbound_depth=lambda: self._buffer.depth,
         )
+        token = config.health.token
+        self._access = Access(
+            config.health.host, lambda: None if token is None else token.get_secret_value()
+        )
+        self.live: LivePage | None = None
+        if demo is not None or config.health.dashboard:
+            self.live = LivePage(
+                self._access,
+                rooms=self._all_rooms,
+                limiter=self._limiter,
+                clock=self._clock,
+                status=self.status,
+                shows_text=lambda: demo is not None or self.config.logging.content == "full",
+                demo=demo,
+            )
 
     async def run(self) -> None:
         """Start, serve until `stop` is set, and stop in order.
@@ -177,6 +199,7 @@ class App:
         changes = differences(self.config, prepared.loaded)
         gone = self._rooms.swap(prepared.rooms)
         model.replace(prepared.client)
+        self.metrics.forget_failures()
         self.config = config
         self._secrets = prepared.secrets
         configure_logging(config.logging, config.log_level, secrets=prepared.secrets)
@@ -227,6 +250,10 @@ class App:
                     status=self.status,
                     is_ready=self.is_ready,
                     registry=self.metrics.registry,
+                    parts=[
+                        DecisionsRoute(self.inquiries, self._access),
+                        *([] if self.live is None else [self.live]),
+                    ],
                 )
             )
 
@@ -243,12 +270,36 @@ class App:
             dialects=dialects(self.config.nats),
             source=self.config.instance,
             request_timeout=self.config.nats.request_timeout,
-            on_decision=self._on_decision,
+            on_decision=self._note_decision,
+            on_insight=self._note_insight,
         )
+
+    def _all_rooms(self) -> list[Room]:
+        return [service.room for service in self._rooms]
+
+    def _note_decision(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
+        if self.live is not None:
+            self.live.feed.note_line(room, record, line)
+        if self._on_decision is not None:
+            self._on_decision(room, record, line)
+
+    def _note_insight(self, insight: Insight) -> None:
+        if self.live is not None and not insight.is_private:
+            self.live.feed.note_insight(insight.channel, insight.shown())
 
     async def _listen(self, shared: Surroundings, tasks: asyncio.TaskGroup) -> bool:
         """Hear all rooms; false if the order to stop came while the bus was away."""
         await self._rooms.open(self.config, shared, tasks)
+        responder = CommandResponder(
+            self._bus,
+            service=self.config.instance,
+            version=__version__,
+            status=self.status,
+            inquiries=self.inquiries,
+            clock=self._clock,
+        )
+        subject = command_subject(self.config.instance)
+        commands = await self._bus.subscribe(subject, responder.hear)
         while True:
             try:
                 await self._bus.flush()
@@ -260,6 +311,8 @@ class App:
                 await self._clock.sleep(RETRY_SECONDS)
         for service in self._rooms:
             service.tell_refusals()
+        if commands.refused:
+            log.warning("command.not_heard", extra={"subject": subject})
         return True
 
     async def _finish(self) -> None:
@@ -328,8 +381,3 @@ def dialects(config: NatsConfig) -> tuple[Dialect, ...]:
 def kept_until_restart(running: Config, loaded: Config) -> Config:
     """`loaded`, with the sections that only a restart can change as they run."""
     return loaded.model_copy(update={name: getattr(running, name) for name in NEEDS_RESTART})
-
-
-def make_bus(config: Config, clock: Clock, chance: Callable[[], float]) -> ConnectedBus:
-    """The bus that the configuration asks for; so far there is one."""
-    return NatsBus(config.nats, clock=clock, chance=chance, name=config.instance)

@@ -193,7 +193,7 @@ class Config(Section):
         return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
     def _all_secrets(self) -> Iterator[str]:
-        fields = [self.nats.password, self.nats.token, self.health.token]
+        fields = [self.nats.password, self.nats.token, self.bus.password, self.health.token]
         for provider in (self.llm_api, *self.llm_api.fallbacks):
             fields.append(provider.api_key)
             yield from _header_secrets(provider.extra_headers)

@@ -25,7 +25,7 @@ from llm_bot.config_fields import repeated
 from llm_bot.config_files import NamedFiles
 from llm_bot.config_problems import Explainer, located
 from llm_bot.config_triggers import SINGLE_TRIGGERS, repeated_trigger
-from llm_bot.config_warnings import INERT_KEYS, doubtful_settings, inert_keys, unknown_keys
+from llm_bot.config_warnings import doubtful_settings, unknown_keys
 from llm_bot.config_yaml import (
     MAX_CHARACTERS,
     WHOLE_FILE,
@@ -35,7 +35,6 @@ from llm_bot.config_yaml import (
 from llm_bot.errors import ConfigError, Problem
 
 __all__ = [
-    "INERT_KEYS",
     "NEEDS_RESTART",
     "ConfigFileError",
     "FieldChange",
@@ -91,7 +90,6 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     config = _with_vision_model(files.filled(config), environ)
     warnings = [
         *unknown_keys(document),
-        *inert_keys(document),
         *doubtful_settings(config, document),
     ]
     return LoadedConfig(config, tuple(_in_order(warnings)), source)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from llm_bot.config_fields import (
     FilePath,
@@ -15,6 +22,7 @@ from llm_bot.config_fields import (
     Timeout,
     mismatch,
     only_one,
+    split_url,
 )
 
 
@@ -117,9 +125,41 @@ class NatsConfig(Section):
         return seed_file
 
 
+def _redis_url(url: str) -> str:
+    if "@" in url or "?" in url or "#" in url:
+        raise mismatch(
+            "an address with a user, a ? or a #",
+            "an address such as redis://localhost:6379",
+            "credentials belong into user and password",
+        )
+    parts = split_url(url)
+    if parts is None or parts.scheme not in {"redis", "rediss"} or parts.path.strip("/"):
+        raise mismatch("", "an address such as redis://localhost:6379 (redis or rediss)")
+    return url
+
+
 class BusConfig(Section):
     """What carries events and replies."""
 
     type: Literal["nats", "redis", "memory"] = Field(
         "nats", description="nats is the one that a CyTube connector speaks."
     )
+    url: Annotated[
+        str,
+        Field(max_length=2000, json_schema_extra={"format": "uri"}),
+        AfterValidator(_redis_url),
+    ] = Field(
+        "redis://localhost:6379",
+        description="Address of Redis, for type redis; rediss:// is encrypted.",
+    )
+    user: Name | None = Field(None, description="User name on Redis; null: its default user.")
+    password: Secret | None = Field(
+        None, validate_default=True, description="Password on Redis, where it wants one."
+    )
+
+    @field_validator("password")
+    @classmethod
+    def _login(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if password is None and info.data.get("user") is not None:
+            raise mismatch("a user without a password", "password too", field="user")
+        return password

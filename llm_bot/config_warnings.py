@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, get_args
 
@@ -12,23 +11,6 @@ from llm_bot.config import Config
 from llm_bot.config_fields import MIN_SECRET_CHARACTERS, Section
 from llm_bot.config_yaml import DataPath, Document, dotted
 from llm_bot.errors import Problem
-
-INERT_KEYS: tuple[str, ...] = (
-    "bus.type:redis",
-    "bus.type:memory",
-    "insights.*",
-    "health.dashboard",
-    "health.token",
-    "health.token_file",
-    "response_processing.min_relevance",
-    "channels.*.response_processing.min_relevance",
-)
-"""Keys that are read and checked, but that nothing acts on yet.
-
-Dotted; `*` stands for anything, an item of a list goes by its `type` or else its number, and
-`:value` at the end restricts the pattern to that value. A key set to null, false, 0 or something
-empty asks for nothing and never matches.
-"""
 
 _MAX_LISTED_KEYS = 8
 
@@ -44,23 +26,6 @@ def unknown_keys(document: Document) -> list[Problem]:
             _closest(str(path[-1]), sections),
         )
         for path, sections in _unknown(document.data, (), (Config,))
-    ]
-
-
-def inert_keys(document: Document) -> list[Problem]:
-    """One warning that lists whatever the file asks for in vain."""
-    paths = list(_inert(document.data, (), ()))
-    if not paths:
-        return []
-    listed = ", ".join(dotted(path) for path in paths)
-    return [
-        Problem(
-            min(document.line(path) for path in paths),
-            dotted(paths[0]),
-            f"what has no effect yet: {listed}",
-            "other settings",
-            "this version reads and checks these, but doesn't act on them",
-        )
     ]
 
 
@@ -144,27 +109,6 @@ def _all_keys(section: type[Section], prefix: str) -> Iterator[str]:
             yield from _all_keys(inner, f"{prefix}{name}.")
 
 
-def _inert(data: Any, path: DataPath, tokens: tuple[str, ...]) -> Iterator[DataPath]:
-    if not data:
-        return
-    text = ".".join(tokens)
-    if any(_matches(text, data, pattern) for pattern in INERT_KEYS):
-        yield path
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            yield from _inert(value, (*path, key), (*tokens, key))
-    elif isinstance(data, list):
-        for at, item in enumerate(data):
-            kind = item.get("type") if isinstance(item, dict) else None
-            token = kind if isinstance(kind, str) else str(at)
-            yield from _inert(item, (*path, at), (*tokens, token))
-
-
-def _matches(text: str, data: Any, pattern: str) -> bool:
-    keys, _, value = pattern.partition(":")
-    return fnmatchcase(text, keys) and (not value or data == value)
-
-
 def _doubts(config: Config) -> Iterator[tuple[DataPath, str, str, str]]:
     if not any(channel.enabled for channel in config.channels):
         yield ("channels",), "no channel that is enabled", "at least one", ""
@@ -198,6 +142,7 @@ def _given_secrets(config: Config) -> Iterator[tuple[DataPath, str]]:
     fields = [
         (("nats", "password"), config.nats.password),
         (("nats", "token"), config.nats.token),
+        (("bus", "password"), config.bus.password),
         (("health", "token"), config.health.token),
         (("llm_api", "api_key"), config.llm_api.api_key),
     ]

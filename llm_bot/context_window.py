@@ -20,6 +20,17 @@ class WindowLine(msgspec.Struct, frozen=True, gc=False):
     is_own: bool = False
     correlation_id: str = ""
 
+    def __getitem__(self, name: str) -> str:
+        """`role`, `content` or `user_id`: what other agents call these. Raises `KeyError`."""
+        match name:
+            case "role":
+                return "assistant" if self.is_own else "user"
+            case "content":
+                return self.text
+            case "user_id":
+                return self.user
+        raise KeyError(name)
+
 
 class ContextWindow:
     """At most `size` lines, none older than `max_age_seconds`; adding one costs the same always."""

@@ -6,8 +6,9 @@ Words are made from them when somebody reads (`llm_bot.sentences`), not when the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
+from itertools import islice
 
 import msgspec
 
@@ -98,7 +99,6 @@ class ReplyRecord(msgspec.Struct, gc=False):
     filters: tuple[str, ...] = ()
     relevance: float | None = None
     delivery: str | None = None
-    detail: str = ""
 
 
 class DecisionRecord(msgspec.Struct):
@@ -135,12 +135,8 @@ class DecisionLog:
     def __iter__(self) -> Iterator[DecisionRecord]:
         return iter(self._records)
 
-    def latest(self, limit: int, *, correlation_id: str | None = None) -> list[DecisionRecord]:
-        """The newest records first, at most `limit`, of one correlation id if one is given."""
-        found: list[DecisionRecord] = []
-        for record in reversed(self._records):
-            if len(found) >= limit:
-                break
-            if correlation_id is None or record.correlation_id == correlation_id:
-                found.append(record)
-        return found
+    def latest(
+        self, limit: int, is_wanted: Callable[[DecisionRecord], bool] | None = None
+    ) -> list[DecisionRecord]:
+        """The newest records first, at most `limit`, of those that are wanted (default: all)."""
+        return list(islice(filter(is_wanted, reversed(self._records)), limit))

@@ -216,7 +216,10 @@ class RoomDelivery:
                 if self._has_answered:
                     raise
         command = plain_command(text, to, line.origin, self._room.config.name)
-        await self._bus.publish(command.subject, command.body, sent_with)
+        try:
+            await self._bus.publish(command.subject, command.body, sent_with)
+        except RequestTimeoutError as exc:  # a bus whose server says when it has a message
+            return SendResult(SendState.UNKNOWN, str(exc))
         return SendResult(SendState.SENT)
 
     def _address(self, origin: Origin) -> Origin:

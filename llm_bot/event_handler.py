@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from llm_bot.context_window import WindowLine
 from llm_bot.deciding import (
@@ -52,6 +52,16 @@ _FRESH = Freshness.FRESH
 OnDecision = Callable[[Room, DecisionRecord, ChatLine], None]
 
 
+class Insights(Protocol):
+    """Who looks at the conversation beside the bot, and later: a line is only noted."""
+
+    def note_line(self, line: WindowLine) -> object: ...
+
+    def forget(self) -> None:
+        """The conversation so far was taken back."""
+        ...
+
+
 class EventHandler:
     """Hears one room. `on_decision` is told of every line once it is decided about."""
 
@@ -67,8 +77,10 @@ class EventHandler:
         on_pause: Callable[[float], None],
         on_decision: OnDecision | None = None,
         on_place: Callable[[], None] | None = None,
+        insights: Insights | None = None,
     ) -> None:
-        """`on_place` is told once, when an envelope says how the connector spells the room."""
+        """`on_place` is told once, when an envelope says how the connector spells the room.
+        `insights` are told of each public line that is remembered."""
         self._room = room
         self._limiter = limiter
         self._tally = tally
@@ -78,6 +90,8 @@ class EventHandler:
         self._on_pause = on_pause
         self._on_decision = on_decision
         self._on_place = on_place
+        self._insights = insights
+        self._note_line = _unheeded if insights is None else insights.note_line
         self._handlers: dict[type, Callable[[Any], None]] = {
             MediaChanged: self._change_media,
             RosterHeard: self._hear_roster,
@@ -173,6 +187,7 @@ class EventHandler:
             room.window_of(line).add(remembered)
         else:
             room.window.add(remembered)
+            self._note_line(remembered)
             room.note_other_line()
         if text.startswith(room.ignored_prefixes):
             self._record(line, Silent(Outcome.IGNORED_PREFIX))
@@ -200,6 +215,8 @@ class EventHandler:
         if freshness is Freshness.FRESH:
             if line.text:
                 room.window_of(line).add(remembered)
+                if line.kind is LineKind.CHAT:
+                    self._note_line(remembered)
             room.note_own_line(line, line.arrived)
             if line.kind is LineKind.CHAT:
                 room.is_muted_by_server = False
@@ -357,6 +374,8 @@ class EventHandler:
 
     def _clear(self, _: ChatCleared) -> None:
         self._room.window.clear()
+        if self._insights is not None:
+            self._insights.forget()
 
     def _send_refused(self, event: SendRefused) -> None:
         """CyTube did not take a line: evidence against the oldest one under way."""
@@ -381,6 +400,10 @@ class EventHandler:
                 "event": event.event,
             },
         )
+
+
+def _unheeded(_: WindowLine) -> None:
+    """Nobody looks at the conversation."""
 
 
 def _set_delivery(record: DecisionRecord, delivery: Delivery) -> None:

@@ -32,6 +32,7 @@ class FilterReason(StrEnum):
     ECHO = "echo"
     DUPLICATE = "duplicate"
     LOW_QUALITY = "low_quality"
+    IRRELEVANT = "irrelevant"
     SECRET = "secret"  # noqa: S105 - the name of a reason
     UNSAFE = "unsafe"
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 from aiohttp import web
@@ -25,6 +25,16 @@ Status = Callable[[], dict[str, Any]]
 """What /health says, made anew for each request."""
 
 
+class Part(Protocol):
+    """More for the server to serve, such as the live page."""
+
+    def routes(self) -> Iterable[web.RouteDef]: ...
+
+    async def close(self) -> None:
+        """The server is about to end: let whoever is connected go."""
+        ...
+
+
 class HealthServer:
     """Serves on `host:port` while it is entered. Port 0 takes any free one; `port` then tells it.
 
@@ -38,11 +48,13 @@ class HealthServer:
         status: Status,
         is_ready: Callable[[], bool],
         registry: CollectorRegistry,
+        parts: Iterable[Part] = (),
     ) -> None:
         self._config = config
         self._status = status
         self._is_ready = is_ready
         self._registry = registry
+        self._parts = tuple(parts)
         self._runner: web.AppRunner | None = None
         self.port = config.port
 
@@ -51,6 +63,9 @@ class HealthServer:
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
+        for part in self._parts:
+            app.add_routes(part.routes())
+        app.on_shutdown.append(self._close_parts)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runner = runner
@@ -75,6 +90,10 @@ class HealthServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def _close_parts(self, _: web.Application) -> None:
+        for part in self._parts:
+            await part.close()
 
     async def _health(self, _: web.Request) -> web.Response:
         return self._json(200)

@@ -103,8 +103,15 @@ class Metrics:
             self._retries.labels(attempt.provider).inc()
         if attempt.is_fallback:
             self._fallbacks.labels(attempt.provider).inc()
-        self.is_model_available = status is AttemptStatus.SUCCESS
-        self._available.set(self.is_model_available)
+        self._note_availability(is_available=status is AttemptStatus.SUCCESS)
+
+    def forget_failures(self) -> None:
+        """Another client takes over, of which nothing is known."""
+        self._note_availability(is_available=True)
+
+    def _note_availability(self, *, is_available: bool) -> None:
+        self.is_model_available = is_available
+        self._available.set(is_available)
 
     def note_reload(self, *, succeeded: bool) -> None:
         """The configuration was read anew, for better or worse."""
@@ -158,6 +165,11 @@ class _RoomCollector(Collector):
             "From the arrival of a line to the send of its reply.",
             {room.config.name: room.tally.reply_seconds for room in rooms},
         )
+        yield _histogram(
+            "response_relevance_score",
+            "How much a reply that was sent has to do with the conversation, 0 to 1.",
+            {room.config.name: room.tally.relevance for room in rooms},
+        )
 
     def _counters(self, rooms: list[Room]) -> Iterator[Metric]:
         tables: list[tuple[str, str, list[str], Callable[[Room], Mapping[Any, int]]]] = [
@@ -199,6 +211,7 @@ class _RoomCollector(Collector):
                 ["result"],
                 lambda r: r.tally.deliveries,
             ),
+            ("insights", "Observations.", ["kind"], lambda r: r.tally.insights),
         ]
         for name, text, labels, table in tables:
             family = CounterMetricFamily(PREFIX + name, text, labels=[*labels, "channel"])

@@ -23,7 +23,7 @@ from llm_bot.bus.key_value import (
     stream_request,
 )
 from llm_bot.bus.replies import PendingReply
-from llm_bot.bus.subjects import check_pattern, check_subject, clean_headers, is_logged
+from llm_bot.bus.subjects import check_pattern, is_logged, outgoing
 from llm_bot.config import NatsConfig
 from llm_bot.errors import (
     BusError,
@@ -33,7 +33,7 @@ from llm_bot.errors import (
 )
 from llm_bot.nats_connection import MendedClient
 from llm_bot.nats_login import login_options
-from llm_bot.ports import Body, Clock, Event, Handler, encode_body
+from llm_bot.ports import Body, Clock, Event, Handler
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class NatsBus:
             if round_ == limit:
                 servers = ", ".join(map(_without_user, self._config.servers))
                 raise BusUnavailableError(
-                    f"can't connect to NATS at {servers} ({round_} tries): {_told(failure)}"
+                    f"can't connect to NATS at {servers} (tries: {round_}): {_told(failure)}"
                 ) from failure
             await self._clock.sleep(self._backoff(round_ - 1))
 
@@ -239,14 +239,14 @@ class NatsBus:
         self, subject: str, body: Body, headers: Mapping[str, str] | None, reply: str = ""
     ) -> None:
         client = self._require_connection()
-        check_subject(subject)
-        data, cleaned = encode_body(body), clean_headers(headers)
+        event = outgoing(subject, body, headers)
         # nats-py leaves out the headers; the server counts them, and hangs up.
-        size = len(data) + _header_size(cleaned)
+        size = len(event.data) + _header_size(event.headers)
         if size > client.max_payload:
             raise BusError(f"{size} bytes on {subject}, the server takes {client.max_payload}")
+        headers = None if event.headers is None else dict(event.headers)
         with _translated(subject):
-            await client.publish(subject, data, reply, cleaned)
+            await client.publish(subject, event.data, reply, headers)
 
     async def request(
         self,

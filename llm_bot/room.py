@@ -28,6 +28,7 @@ from llm_bot.models import ChatLine, LineKind, Media, Origin
 from llm_bot.replays import ReplayDetector
 from llm_bot.response_processor import ResponseProcessor
 from llm_bot.roster import Roster
+from llm_bot.stream_buffer import StreamBuffer
 from llm_bot.tally import RoomTally
 from llm_bot.triggers.base import Trigger
 from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
@@ -63,6 +64,7 @@ class Room:
         self.lines_since_own = 0
         self.lines_since_tick = 0
         self.decisions = DecisionLog()
+        self.stream = StreamBuffer(config.insights.size)
         self.tally = RoomTally()
         self.confirmations = Confirmations()
         self.on_concluded: Callable[[DecisionRecord], None] | None = None
@@ -100,6 +102,7 @@ class Room:
         self.window = fresh.window
         settings = fresh.config.context_window
         self.private_windows.resize(settings.size, settings.max_age_seconds)
+        self.stream.resize(fresh.config.insights.size)
         self.replays.max_age_seconds = fresh.config.bot.max_event_age_seconds
         self.public_lane.size = self.private_lane.size = fresh.config.replies.queue_size
         fresh.own_lines.extend(self.own_lines)

@@ -6,8 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from llm_bot.agents.chat import ChatAgent
+from llm_bot.agents.insight import InsightAgent, InsightSettings
+from llm_bot.agents.publishing import insights_subject, publish_insights
+from llm_bot.agents.schemas import Insight
 from llm_bot.config import RoomConfig
 from llm_bot.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.errors import BusError
@@ -42,6 +46,7 @@ class Surroundings:
     source: str
     request_timeout: float
     on_decision: OnDecision | None = None
+    on_insight: Callable[[Insight], None] | None = None
 
 
 class RoomService:
@@ -66,6 +71,12 @@ class RoomService:
             source=shared.source,
             request_timeout=shared.request_timeout,
         )
+        self.insights = InsightAgent(
+            room.stream,
+            InsightSettings.of(room.config),
+            clock=shared.clock,
+            on_insight=self._note_insight,
+        )
         self._handler = EventHandler(
             room,
             limiter=shared.limiter,
@@ -76,6 +87,7 @@ class RoomService:
             on_pause=self._delivery.pause,
             on_decision=shared.on_decision,
             on_place=lambda: self.introduction.ask(),
+            insights=self.insights,
         )
         self.introduction = RoomIntroduction(
             room,
@@ -94,6 +106,7 @@ class RoomService:
                 delivery=self._delivery,
                 clock=shared.clock,
                 chance=shared.chance,
+                note_reply=self.insights.note_reply,
             )
             for lane in (room.public_lane, room.private_lane)
         ]
@@ -108,6 +121,7 @@ class RoomService:
         self._tasks: list[asyncio.Task[None]] = []
         self._ticking: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._observing: list[asyncio.Task[None]] = []
         self._group: asyncio.TaskGroup | None = None
 
     @property
@@ -123,7 +137,25 @@ class RoomService:
         for worker in self._workers:
             self._tasks.append(tasks.create_task(worker.run()))
         self._asking = tasks.create_task(self.introduction.run())
+        self._observing = [
+            tasks.create_task(self.insights.run()),
+            tasks.create_task(self._publish_insights()),
+        ]
         self._wind_up()
+
+    async def _publish_insights(self) -> None:
+        """Send insights as they come, where the configuration wants it, until cancelled."""
+        subject = insights_subject(self.room.config.name)
+        await publish_insights(
+            self.room.stream,
+            partial(self._shared.bus.publish, subject),
+            is_wanted=lambda: self.room.config.insights.publish,
+        )
+
+    def _note_insight(self, insight: Insight) -> None:
+        self.room.tally.insights[insight.kind.value] += 1
+        if self._shared.on_insight is not None:
+            self._shared.on_insight(insight)
 
     def _wind_up(self) -> None:
         """Let the timer run as the configuration has it now, or not at all."""
@@ -185,6 +217,7 @@ class RoomService:
         """Take the configuration of `fresh`, which was made for it, and keep everything else."""
         had, domain = self.room.contextual, self.room.config.domain
         self.room.adopt(fresh)
+        self.insights.settings = InsightSettings.of(self.room.config)
         if self._group is None:
             return
         self._heard = self._subjects(self.room.config)
@@ -232,14 +265,17 @@ class RoomService:
         self._delivery.close()
 
     def _all_tasks(self) -> list[asyncio.Task[None]]:
-        timers = (self._ticking, self._asking)
-        return [*self._tasks, *(timer for timer in timers if timer is not None)]
+        return [*self._tasks, *self._timers()]
+
+    def _timers(self) -> list[asyncio.Task[None]]:
+        """What runs beside the lanes, and has nothing to finish."""
+        timers = (self._ticking, self._asking, *self._observing)
+        return [timer for timer in timers if timer is not None]
 
     async def finish(self, seconds: float) -> None:
         """Finish what was admitted, for so long; give up the rest as `shutdown`."""
-        for timer in (self._ticking, self._asking):
-            if timer is not None:
-                timer.cancel()
+        for timer in self._timers():
+            timer.cancel()
         for worker in self._workers:
             worker.finish()
         if self._tasks:

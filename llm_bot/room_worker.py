@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
 from llm_bot.deciding import Job
-from llm_bot.decisions import Delivery, Outcome, ReplyRecord
+from llm_bot.decisions import DecisionRecord, Delivery, Outcome, ReplyRecord
 from llm_bot.delivery import RoomDelivery, SendState
 from llm_bot.guard import Guarded
 from llm_bot.lane import Lane
@@ -17,6 +17,8 @@ from llm_bot.ports import Clock
 from llm_bot.room import Room
 
 log = logging.getLogger(__name__)
+
+NoteReply = Callable[[DecisionRecord], object]
 
 CANNED_LINE_SECONDS = 60.0
 """At most one canned line a room in this time."""
@@ -34,13 +36,16 @@ class LaneWorker:
         delivery: RoomDelivery,
         clock: Clock,
         chance: Callable[[], float],
+        note_reply: NoteReply | None = None,
     ) -> None:
+        """`note_reply` is told of the record of each reply that was sent."""
         self._room = room
         self._lane = lane
         self._agent = agent
         self._delivery = delivery
         self._clock = clock
         self._chance = chance
+        self._note_reply = note_reply
         self._wake = asyncio.Event()
         self._is_finishing = False
         lane.on_put = self._wake.set
@@ -133,6 +138,10 @@ class LaneWorker:
         room.tally.sent[_target(line)] += 1
         room.tally.response_characters.observe(len(said.text))
         room.tally.reply_seconds.observe(reply.total_seconds)
+        if reply.relevance is not None:
+            room.tally.relevance.observe(reply.relevance)
+        if self._note_reply is not None:
+            self._note_reply(job.record)
         log.info(
             "reply.sent",
             extra={**self._ids(job), **reply_fields(reply), **self._texts(job, said.text)},

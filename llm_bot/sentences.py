@@ -216,6 +216,7 @@ FILTER_REASONS: Mapping[str, str] = {
     FilterReason.ECHO: "only repeats the line (quality_checks_enabled)",
     FilterReason.DUPLICATE: "was said a few lines ago (deduplicate_window)",
     FilterReason.LOW_QUALITY: "says nothing (quality_checks_enabled)",
+    FilterReason.IRRELEVANT: "has too little to do with the conversation (min_relevance)",
     FilterReason.SECRET: "holds a secret of the configuration",
     FilterReason.UNSAFE: "can't be made safe to say",
 }
@@ -337,7 +338,7 @@ def _duration(seconds: float) -> str:
 
 
 def _value(value: float | str | None) -> str:
-    return f"{value:.3g}" if isinstance(value, int | float) else str(value)
+    return f"{round(value, 3):g}" if isinstance(value, int | float) else str(value)
 
 
 def _ordinal(number: int) -> str:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SHORT_SECONDS = (0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.01, 0.1)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CHARACTERS = (20.0, 40.0, 80.0, 120.0, 160.0, 200.0, 240.0, 320.0)
 
 
@@ -53,6 +54,8 @@ class RoomTally:
         "deliveries",
         "events",
         "filtered",
+        "insights",
+        "relevance",
         "reply_seconds",
         "response_characters",
         "sent",
@@ -70,6 +73,8 @@ class RoomTally:
         self.sent: Counts[str] = Counts()
         self.filtered: Counts[str] = Counts()
         self.deliveries: Counts[str] = Counts()
+        self.insights: Counts[str] = Counts()
+        self.relevance = Histogram(TENTHS)
         self.response_characters = Histogram(CHARACTERS)
         self.reply_seconds = Histogram(SECONDS)
 

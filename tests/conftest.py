@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import NatsServer
+from tests.servers import NatsServer, RedisServer
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 
@@ -31,6 +31,33 @@ def own_nats_server() -> Iterator[Callable[..., NatsServer]]:
 
     def make(*, config: str = "", jetstream: bool = False) -> NatsServer:
         server = NatsServer(config=config, jetstream=jetstream)
+        servers.append(server)
+        return server.start()
+
+    try:
+        yield make
+    finally:
+        for server in servers:
+            server.remove()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One redis-server for all tests that neither end nor configure it."""
+    server = RedisServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def own_redis_server() -> Iterator[Callable[..., RedisServer]]:
+    """Makes and starts servers that belong to one test: `own_redis_server(config=...)`."""
+    servers: list[RedisServer] = []
+
+    def make(*, config: str = "") -> RedisServer:
+        server = RedisServer(config=config)
         servers.append(server)
         return server.start()
 

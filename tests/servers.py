@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 10.0
@@ -38,30 +39,35 @@ async def eventually(
         await asyncio.sleep(POLL_SECONDS)
 
 
-class NatsServer:
-    """A nats-server process of its own on loopback. `config` is text for its configuration file.
+class Server:
+    """A process of its own on loopback. `config` is text for its configuration file.
 
-    The port stays the same over `restart`, and so does what JetStream has stored.
+    The port stays the same over `restart`, and so do its files.
     """
 
-    def __init__(self, *, config: str = "", jetstream: bool = False) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="nats-test-")
+    program: str
+    package: str
+
+    def __init__(self, *, config: str = "") -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix=f"{self.program}-test-")
         self._home = Path(self._directory.name)
         self._config = config
-        self._jetstream = jetstream
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    @property
-    def url(self) -> str:
-        return f"nats://{LOOPBACK}:{self.port}"
+    def _command(self, binary: str, settings: Path) -> list[str]:
+        raise NotImplementedError
+
+    def _greets(self) -> bool:
+        """Whether it is ready, seen from outside."""
+        raise NotImplementedError
 
     @property
     def log(self) -> str:
         """What the server has said so far."""
         return (self._home / "log").read_text(errors="replace")
 
-    def start(self) -> NatsServer:
+    def start(self) -> Self:
         """Start it and wait until it takes connections. A port of its own is chosen once."""
         if self.port:
             self._launch()
@@ -78,34 +84,33 @@ class NatsServer:
         return self
 
     def _launch(self) -> None:
-        binary = shutil.which("nats-server")
+        binary = shutil.which(self.program)
         if binary is None:
-            raise RuntimeError("no nats-server: install it with: apt-get install nats-server")
-        settings = self._home / "nats.conf"
+            hint = f"apt-get install {self.package}"
+            raise RuntimeError(f"no {self.program}: install it with: {hint}")
+        settings = self._home / "settings"
         settings.write_text(self._config)
-        command = [binary, "-a", LOOPBACK, "-p", str(self.port), "-c", str(settings)]
-        if self._jetstream:
-            command += ["-js", "-sd", str(self._home / "store")]
         with (self._home / "log").open("wb") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                self._command(binary, settings), stdout=output, stderr=output
+            )
         self._wait_ready()
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._greets():
+        while not self._is_ready():
             assert self._process is not None
             ended = self._process.poll() is not None
             if ended or time.monotonic() > deadline:
                 self.kill()
-                if ended and "address already in use" in self.log:
+                if ended and "address already in use" in self.log.lower():
                     raise _PortTakenError(self.log)
-                raise RuntimeError(f"nats-server didn't start:\n{self.log}")
+                raise RuntimeError(f"{self.program} didn't start:\n{self.log}")
             time.sleep(POLL_SECONDS)
 
-    def _greets(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
-                return connection.recv(4) == b"INFO" and "Server is ready" in self.log
+            return self._greets()
         except OSError:
             return False
 
@@ -141,6 +146,50 @@ class NatsServer:
         """End it and take its files away."""
         self.kill()
         self._directory.cleanup()
+
+
+class NatsServer(Server):
+    """A nats-server. What JetStream has stored stays over `restart`."""
+
+    program = package = "nats-server"
+
+    def __init__(self, *, config: str = "", jetstream: bool = False) -> None:
+        super().__init__(config=config)
+        self._jetstream = jetstream
+
+    @property
+    def url(self) -> str:
+        return f"nats://{LOOPBACK}:{self.port}"
+
+    def _command(self, binary: str, settings: Path) -> list[str]:
+        command = [binary, "-a", LOOPBACK, "-p", str(self.port), "-c", str(settings)]
+        if self._jetstream:
+            command += ["-js", "-sd", str(self._home / "store")]
+        return command
+
+    def _greets(self) -> bool:
+        with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
+            return connection.recv(4) == b"INFO" and "Server is ready" in self.log
+
+
+class RedisServer(Server):
+    """A redis-server that stores nothing."""
+
+    program = package = "redis-server"
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.port}"
+
+    def _command(self, binary: str, settings: Path) -> list[str]:
+        options = {"port": self.port, "bind": LOOPBACK, "dir": self._home, "save": ""}
+        flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        return [binary, str(settings), *flags]
+
+    def _greets(self) -> bool:
+        with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(7) in (b"+PONG\r\n", b"-NOAUTH")
 
 
 class _PortTakenError(RuntimeError):

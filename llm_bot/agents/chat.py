@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llm_bot.config import ContextualTriggerConfig
-from llm_bot.deciding import Job
-from llm_bot.decisions import Outcome, ReplyRecord
+from llm_bot.agents.base import BaseAgent
+from llm_bot.agents.schemas import AgentResponse, UserMessage
+from llm_bot.config import ContextualTriggerConfig, MentionTriggerConfig
+from llm_bot.deciding import ArmedTrigger, Job
+from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
+from llm_bot.evaluation.relevance import relevance
 from llm_bot.guard import FilterReason, Guarded
 from llm_bot.llm_client import (
     AllProvidersFailedError,
@@ -21,13 +24,14 @@ from llm_bot.llm_client import (
     LLMRequest,
     LLMResponse,
     TimeoutError,
-    ValidationError,
 )
-from llm_bot.models import ChatLine
+from llm_bot.models import ChatLine, Dialect, LineKind, Origin
 from llm_bot.ports import Clock, Model
 from llm_bot.prompts import Prompt
+from llm_bot.rate_limiter import Permit
 from llm_bot.room import Room
 from llm_bot.triggers.contextual import is_yes
+from llm_bot.triggers.mention import MentionTrigger
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +57,53 @@ class NoReply:
     detail: str = ""
 
 
-class ChatAgent:
-    """Makes replies for any room. Holds nothing of a room."""
+class ChatAgent(BaseAgent):
+    """Makes replies for any room. Holds nothing of a room.
 
-    name = "chat"
+    The room's worker takes `reply`. `process_message` is the same way for a message that no room
+    heard and no limit was asked about; `room_of` says which room a conversation is, by its id.
+    """
 
-    def __init__(self, model: Model, clock: Clock) -> None:
+    def __init__(
+        self, model: Model, clock: Clock, *, room_of: Callable[[str], Room | None] | None = None
+    ) -> None:
+        super().__init__("chat")
         self._model = model
         self._clock = clock
+        self._room_of = room_of
+
+    async def process_message(self, message: UserMessage) -> AgentResponse | None:
+        """Answer in the words of the message's room, through its processor and guard.
+
+        None where the conversation is no room, the room is silenced, or nothing may be said.
+        Neither says nor remembers anything: that is up to whoever asked.
+        """
+        room = self._room_of(message.conversation_id) if self._room_of is not None else None
+        if room is None or room.config.silenced:
+            return None
+        job = self._job(room, message)
+        result = await self.reply(room, job, ReplyRecord())
+        return self.answer(message, result.text) if isinstance(result, Reply) else None
+
+    def _job(self, room: Room, message: UserMessage) -> Job:
+        """`message` as an admitted line that addresses the bot and counts in no limit."""
+        now = self._clock.monotonic()
+        line = ChatLine(
+            LineKind.CHAT,
+            message.user_id,
+            message.content,
+            message.id,
+            Origin(Dialect.PLAIN, ""),
+            message.timestamp.timestamp(),
+            now,
+        )
+        record = DecisionRecord(
+            line.correlation_id, room.config.name, line.user, line.heard_at, line.kind, None
+        )
+        mention = MentionTrigger(room.called_names)
+        trigger = ArmedTrigger.arm(mention, MentionTriggerConfig(type="mention"), room.key)
+        deadline = now + room.config.replies.deadline_seconds
+        return Job(line, trigger, Permit([], []), record, deadline)
 
     async def reply(self, room: Room, job: Job, record: ReplyRecord) -> Reply | NoReply:
         """Ask the model, clean and check its answer. What it took is noted in `record`.
@@ -123,6 +166,12 @@ class ChatAgent:
             correlation_id=job.line.correlation_id,
         )
 
+    def _context(self, room: Room, line: ChatLine) -> list[str]:
+        """The conversation as far as it was remembered, and what is answered, if that is a line."""
+        lines = room.conversation(line, self._clock.time())
+        before = [f"{each.user}: {each.text}" for each in lines]
+        return before if line.kind is LineKind.TICK else [*before, f"{line.user}: {line.text}"]
+
     def _failed(self, room: Room, job: Job, error: LLMError, record: ReplyRecord) -> NoReply:
         if error.attempts:
             job.permit.spend(self._clock.monotonic())
@@ -142,7 +191,7 @@ class ChatAgent:
         )
         if isinstance(error, DeadlineExceededError):
             return NoReply(Outcome.TOO_LATE, told)
-        if isinstance(error, GenerationError) and error.code in EMPTY_ANSWER_CODES:
+        if _is_empty(error):
             return NoReply(Outcome.EMPTY_REPLY, told)
         return NoReply(Outcome.LLM_FAILED, told)
 
@@ -156,6 +205,9 @@ class ChatAgent:
         record.filters = processed.steps
         if processed.refusal is not None:
             return _filtered(room, processed.refusal, record)
+        record.relevance = relevance(self._context(room, job.line), processed.text)
+        if record.relevance < room.config.response_processing.min_relevance:
+            return _filtered(room, FilterReason.IRRELEVANT, record)
         guarded = room.guard.check(processed.text)
         if not isinstance(guarded, Guarded):
             return _filtered(room, guarded.reason, record)
@@ -163,15 +215,23 @@ class ChatAgent:
         return Reply(guarded.text)
 
 
+def _is_empty(error: LLMError) -> bool:
+    """Whether whoever was asked answered with nothing."""
+    if isinstance(error, AllProvidersFailedError) and error.errors:
+        return all(map(_is_empty, error.errors))
+    return isinstance(error, GenerationError) and error.code in EMPTY_ANSWER_CODES
+
+
 def _told(error: LLMError, room: Room) -> str:
-    """What may be told of `error`: a server that minds a request may quote the chat in it."""
+    """What may be told of `error`: whatever a server says may quote the chat."""
     if room.config.logging_content == "full":
         return str(error)
     if isinstance(error, AllProvidersFailedError) and error.errors:
         return "; ".join(_told(each, room) for each in error.errors)
-    if isinstance(error, ValidationError | GenerationError) and (error.status or 0) >= 400:
-        return f"{error.provider}: {error.code} (HTTP {error.status})"
-    return str(error)
+    if error.status is None:  # no server has said anything
+        return str(error)
+    rest = "" if not error.retry_after else f", not before {error.retry_after:.0f} s from now"
+    return f"{error.provider}: {error.code} (HTTP {error.status}){rest}"
 
 
 def _filtered(room: Room, reason: FilterReason, record: ReplyRecord) -> NoReply:
@@ -183,7 +243,8 @@ def _filtered(room: Room, reason: FilterReason, record: ReplyRecord) -> NoReply:
 
 def _note(response: LLMResponse, record: ReplyRecord) -> None:
     record.provider = response.provider
-    record.model = response.model
+    # As it was asked for: what a server calls itself may be anything, and of any length.
+    record.model = response.attempt_log[-1].model if response.attempt_log else ""
     record.attempts = response.attempts
     record.prompt_tokens = response.usage.prompt_tokens
     record.completion_tokens = response.usage.completion_tokens

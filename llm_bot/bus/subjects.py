@@ -1,4 +1,4 @@
-"""What a subject, a header and a sample in the log are, the same for every bus."""
+"""What a subject, a header, a message and a sample in the log are, the same for every bus."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from llm_bot.errors import BusError
+from llm_bot.ports import Body, Event, encode_body
 
 # Failures of one kind that are logged one by one, and how often one is after these.
 LOGGED_FIRST = 3
@@ -16,9 +17,14 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _LINE_BREAKS = str.maketrans({"\r": " ", "\n": " "})
 
 
+def is_subject(subject: str) -> bool:
+    """Whether one can publish on `subject`."""
+    return bool(subject) and _WHITE_SPACE.search(subject) is None
+
+
 def check_subject(subject: str) -> None:
     """Raise `BusError` unless one can publish on `subject`."""
-    if not subject or _WHITE_SPACE.search(subject):
+    if not is_subject(subject):
         raise BusError(f"not a subject: {subject!r}")
 
 
@@ -47,6 +53,11 @@ def matches(pattern: str, subject: str) -> bool:
     )
 
 
+def is_header_name(name: str) -> bool:
+    """Whether a header may have that name."""
+    return _HEADER_NAME.fullmatch(name) is not None
+
+
 def clean_headers(headers: Mapping[str, str] | None) -> dict[str, str] | None:
     """`headers` as they may go out: a value can't end its line and begin another header.
 
@@ -54,12 +65,18 @@ def clean_headers(headers: Mapping[str, str] | None) -> dict[str, str] | None:
     """
     if not headers:
         return None
-    if odd := [name for name in headers if not _HEADER_NAME.fullmatch(name)]:
+    if odd := [name for name in headers if not is_header_name(name)]:
         raise BusError(f"not a header's name: {odd[0]!r}")
     return {
         name: value.translate(_LINE_BREAKS).strip().encode(errors="replace").decode()
         for name, value in headers.items()
     }
+
+
+def outgoing(subject: str, body: Body, headers: Mapping[str, str] | None, reply: str = "") -> Event:
+    """What is to be published. Raises `BusError` for a subject or a header that can't be one."""
+    check_subject(subject)
+    return Event(subject, encode_body(body), clean_headers(headers), reply)
 
 
 def is_logged(count: int) -> bool:

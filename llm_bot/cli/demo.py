@@ -1,64 +1,66 @@
-"""The bot at work in a terminal: a film night that plays itself, each line with its decision."""
+"""The bot at work in a made-up room: on its live page in a browser, or in a terminal."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import os
-import random
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import LoggingConfig
-from llm_bot.demo.connector import StandInConnector
-from llm_bot.demo.film_clock import FilmClock
-from llm_bot.demo.film_room import YOU, FilmRoom, recast
-from llm_bot.demo.keyboard import Keyboard, can_type
-from llm_bot.demo.model_server import StandInModelServer
-from llm_bot.demo.narrator import Narrator
-from llm_bot.demo.recording import film_night
-from llm_bot.demo.setting import Setting, read_setting
-from llm_bot.demo.terminal import Screen, wrapped
+from llm_bot.demo import page_form, terminal_form
+from llm_bot.demo.browser import found_browser, wants_browser
+from llm_bot.demo.keyboard import can_type
+from llm_bot.demo.recording import RecordingError
+from llm_bot.demo.setting import read_setting
 from llm_bot.errors import ConfigError
 from llm_bot.logging_config import configure_logging
-from llm_bot.shutdown_handler import shutdown_signals
 
 EXIT_OK = 0
 EXIT_CONFIG = 1
+EXIT_FAILED = 3
 
 DEFAULT_SPEED = 2.5
 """The evening takes some three and a half minutes, with a line every two seconds or so."""
 
-THINKING_SECONDS = 0.9
-"""The stand-in's, of the film's time: answers at once wouldn't look like answers."""
 
-SETTLE_SECONDS = 10.0
-"""How long the last reply may take when the film night is over and nobody types."""
-
-CHANCE_SEED = 37
-"""Of the film night's two lines that are left to chance the first is refused, the second not."""
-
-
-def run(config_path: Path | None, *, speed: float) -> int:
+def run(
+    config_path: Path | None,
+    *,
+    speed: float = DEFAULT_SPEED,
+    recording: Path | None = None,
+    port: int | None = None,
+    opens_browser: bool = True,
+    in_terminal: bool = False,
+) -> int:
     """Show the film night, and let somebody take part, until it is left. Returns the exit code.
+
+    On the page where somebody would see it or asks for it, with a port or without a browser;
+    else in the terminal, which plays to the end and leaves if nobody can type.
 
     Raises:
         BrokenPipeError: Nobody reads the output any more.
     """
     try:
-        setting = read_setting(config_path, speed)
-    except ConfigError as error:
+        setting = read_setting(config_path, speed, recording)
+    except (ConfigError, RecordingError) as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
+    opens = opens_browser and not in_terminal and _sees_browser()
+    is_page = not in_terminal and (opens or port is not None or not opens_browser)
     try:
-        has_reader = asyncio.run(_live(setting))
+        place = page_form.free_port(port or 0) if is_page else 0
+    except OSError as error:
+        print(f"port {port}: {error.strerror or error}", file=sys.stderr)
+        return EXIT_FAILED
+    try:
+        if is_page:
+            showing = page_form.serve(
+                setting, port=place, opens_browser=opens, has_colour=_has_colour()
+            )
+        else:
+            showing = terminal_form.show(setting, has_colour=_has_colour())
+        has_reader = asyncio.run(showing)
     finally:
         configure_logging(LoggingConfig(), "WARNING", secrets=())  # what is wrong from here on
     if not has_reader:
@@ -66,159 +68,11 @@ def run(config_path: Path | None, *, speed: float) -> int:
     return EXIT_OK
 
 
-async def _live(setting: Setting) -> bool:
-    """The demo from start to end. Returns whether somebody still reads its output."""
-    stop = asyncio.Event()
-    screen = Screen(sys.stdout, has_colour=_has_colour(), on_close=stop.set)
-    narrator = Narrator(screen)
-    configure_logging(
-        LoggingConfig(format="text"),
-        "WARNING",
-        secrets=setting.config.secrets(),
-        stream=_NoteStream(narrator.note),
-    )
-    stage = _Stage(setting, screen, narrator, stop, can_type())
-    stage.introduce()
-    async with AsyncExitStack() as stack:
-        stack.enter_context(shutdown_signals(stop))
-        await stage.run(stack)
-    narrator.summary()
-    return not screen.is_closed
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """All that plays together."""
-
-    setting: Setting
-    screen: Screen
-    narrator: Narrator
-    stop: asyncio.Event
-    is_interactive: bool
-
-    def introduce(self) -> None:
-        """What this is, how to take part, how to leave."""
-        setting, screen = self.setting, self.screen
-        bot, api = setting.bot_name, setting.config.llm_api
-        answers = f"{api.model} at {urlsplit(api.base_url).hostname}."  # a URL may hold a password
-        if setting.is_stand_in:
-            answers = "a small stand-in on this machine, no AI: the same line, the same answer."
-        leave = "Ctrl-C."
-        rows = [
-            ("What", f"{bot}, the real bot, in a made-up room: a film night that plays itself."),
-            ("Answers", answers),
-            ("Time", f"runs {setting.speed:g} times as fast, also for every limit and cooldown."),
-        ]
-        if self.is_interactive:
-            leave = "/quit, Ctrl-D or Ctrl-C."
-            rows.append(
-                ("Join in", f"type a line that names {bot} and press Enter; /help for more.")
-            )
-        rows.append(("Leave", leave))
-        screen.show(screen.paint("llm_bot demo", "1;35"))
-        for label, text in rows:
-            first, *others = wrapped(text, screen.columns - 11)
-            screen.show(f"  {screen.paint(f'{label:<8}', '1')} {first}")
-            for row in others:
-                screen.show(f"{'':11}{row}")
-
-    async def run(self, stack: AsyncExitStack) -> None:
-        """From the first server to the last reply."""
-        setting, config = self.setting, self.setting.config
-        chance: Callable[[], float] = random.random
-        if setting.is_stand_in:
-            server = StandInModelServer(delay_seconds=THINKING_SECONDS / setting.speed)
-            await stack.enter_async_context(server)
-            config = setting.config_with_model_at(server.base_url)
-            chance = random.Random(CHANCE_SEED).random
-        bus, clock, ready = MemoryEventBus(), FilmClock(setting.speed), asyncio.Event()
-        connector = StandInConnector(
-            bus,
-            channel=setting.channel,
-            domain=setting.domain,
-            bot_name=setting.bot_name,
-            clock=clock,
-        )
-        await stack.enter_async_context(connector)
-        app = App(
-            config,
-            stop=self.stop,
-            bus=bus,
-            clock=clock,
-            chance=chance,
-            on_decision=self.narrator.decided,
-            on_ready=ready.set,
-        )
-        room = FilmRoom(connector, clock, self.narrator, quit=self.stop.set)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(app.run())
-            if await _until(self.stop, ready.wait()):
-                await self._show(room)
-            self.stop.set()
-
-    async def _show(self, room: FilmRoom) -> None:
-        if not self.is_interactive:
-            if await _until(self.stop, self._play(room)):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.narrator.is_settled.wait(), SETTLE_SECONDS)
-            return
-        self.screen.label = f"{YOU} ›"
-        self.screen.hint = f"say something, to {self.setting.bot_name} for example; /help, /quit"
-        with Keyboard(self.screen, on_end=self.stop.set) as keyboard:
-            await _until(self.stop, self._take_part(room, keyboard))
-
-    async def _play(self, room: FilmRoom) -> None:
-        setting = self.setting
-        evening = recast(
-            film_night(),
-            channel=setting.channel,
-            domain=setting.domain,
-            bot_name=setting.bot_name,
-        )
-        await room.play(evening, setting.speed)
-
-    async def _take_part(self, room: FilmRoom, keyboard: Keyboard) -> None:
-        """Play, and take lines for as long as somebody stays."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._play_to_the_end(room))
-            while True:
-                await room.take(await keyboard.lines.get())
-
-    async def _play_to_the_end(self, room: FilmRoom) -> None:
-        await self._play(room)
-        room.clock.change_rate(1.0)
-        self.narrator.banner("The film night is over")
-        stays = f"{self.setting.bot_name} is still here, and time runs as it does. /quit leaves."
-        self.narrator.remark(stays)
-
-
-class _NoteStream(io.StringIO):
-    """Takes the log's lines, warnings and worse, and has them shown between the others."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        super().__init__()
-        self._note = note
-
-    def write(self, text: str) -> int:
-        for row in text.splitlines():
-            if row.strip():
-                self._note(row)
-        return len(text)
-
-
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
-    """Do `work` until it ends or `stop` is set; true if it came to its end."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-        return working.done()
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)
+def _sees_browser() -> bool:
+    # To look for a browser may take a while, so nobody does where none would be seen.
+    has_terminal = can_type()
+    browser = found_browser() if has_terminal else None
+    return wants_browser(os.environ, sys.platform, has_terminal=has_terminal, browser=browser)
 
 
 def _has_colour() -> bool:

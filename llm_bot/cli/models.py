@@ -77,7 +77,8 @@ async def _listing(name: str, config: LLMConfig, wanted: tuple[str, ...]) -> Lis
         async with LLMClient(replace(config, fallbacks=())) as client:
             models = await client.list_models()
     except LLMError as exc:
-        return Listing(name, config, wanted, error=str(exc))
+        # Each is asked alone, under a name that isn't the one it has here.
+        return Listing(name, config, wanted, error=str(exc).removeprefix(f"{exc.provider}: "))
     return Listing(name, config, wanted, tuple(sorted({model.id for model in models})))
 
 

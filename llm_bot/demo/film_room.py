@@ -1,19 +1,17 @@
-"""The film night as a play: who is cast in it, how fast it goes, and lines of whoever watches."""
+"""The film night in the terminal: how fast it goes, and lines of whoever watches."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from llm_bot.demo.connector import StandInConnector
 from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.narrator import Narrator
 from llm_bot.demo.recording import RecordedEvent, at_speed, shifted
 
-RECORDED_BOT = "Reel"
 YOU = "you"
 OPENING_PAUSE_SECONDS = 0.12
 """Real seconds between lines until the first that is answered: nobody waits for a demo."""
@@ -21,7 +19,6 @@ OPENING_PAUSE_SECONDS = 0.12
 OPENING_FILM_SECONDS = 40.0
 """By then somebody has named the bot; a configuration without triggers doesn't rush on."""
 
-_BOT_NAME = re.compile(rf"(?<!\w){RECORDED_BOT}(?!\w)", re.IGNORECASE)
 _USER_NAME = re.compile(r"[\w-]{1,20}", re.ASCII)
 
 HELP = (
@@ -30,35 +27,6 @@ HELP = (
     "/as NAME TEXT: say it as somebody else",
     "/quit: leave, as Ctrl-D and Ctrl-C do; /help: this",
 )
-
-
-def recast(
-    events: Iterable[RecordedEvent], *, channel: str, domain: str, bot_name: str
-) -> tuple[RecordedEvent, ...]:
-    """The same evening in another room with another bot."""
-    return tuple(_recast(event, channel, domain, bot_name) for event in events)
-
-
-def _recast(event: RecordedEvent, channel: str, domain: str, bot_name: str) -> RecordedEvent:
-    *head, _, name = event.subject.split(".")
-    subject = event.subject
-    data = _renamed(event.data, bot_name)
-    if event.is_enveloped:
-        subject = ".".join((*head, channel.lower(), name))
-        data = {**data, "channel": channel, "domain": domain}
-    return replace(event, subject=subject, data=data)
-
-
-def _renamed(data: Any, bot_name: str) -> Any:
-    match data:
-        case str():
-            return data if bot_name == RECORDED_BOT else _BOT_NAME.sub(lambda _: bot_name, data)
-        case list():
-            return [_renamed(item, bot_name) for item in data]
-        case dict():
-            return {key: _renamed(value, bot_name) for key, value in data.items()}
-        case _:
-            return data
 
 
 @dataclass(frozen=True, slots=True)

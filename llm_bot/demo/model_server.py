@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from aiohttp import web
 
@@ -27,6 +27,9 @@ REQUESTS_KEPT = 500
 CHARACTERS_PER_TOKEN = 4
 MAX_BODY_BYTES = 4 * 1024 * 1024
 SHUTDOWN_SECONDS = 0.5  # an answer that is still being delayed is not worth waiting for
+RETRY_AFTER_SECONDS = 5
+
+Mode = Literal["ok", "timeout", "500", "429"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class ReceivedRequest:
 class StandInModelServer:
     """`async with StandInModelServer() as server:` listens, and `server.base_url` says where.
 
-    `delay_seconds`, how long it pretends to think, may be changed at any time.
+    `delay_seconds`, how long it pretends to think, may be changed at any time, and so may `mode`,
+    how it fails: "timeout" leaves requests without an answer until it is another one.
     """
 
     def __init__(self, *, port: int = 0, delay_seconds: float = 0.0) -> None:
@@ -53,6 +57,18 @@ class StandInModelServer:
         self.requests: deque[ReceivedRequest] = deque(maxlen=REQUESTS_KEPT)
         self._port = port
         self._runner: web.AppRunner | None = None
+        self._mode: Mode = "ok"
+        self._mode_left = asyncio.Event()
+
+    @property
+    def mode(self) -> Mode:
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        self._mode_left.set()  # for whoever waits in the mode that was
+        self._mode_left = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -88,6 +104,7 @@ class StandInModelServer:
         traceback: TracebackType | None,
     ) -> None:
         runner, self._runner = self._runner, None
+        self.mode = "ok"  # requests that hang would hold up the end
         if runner is not None:
             await runner.cleanup()
 
@@ -100,6 +117,15 @@ class StandInModelServer:
         if problem is not None:
             return problem
         self.requests.append(ReceivedRequest(body, request.headers))
+        match self.mode:
+            case "500":
+                return _error(500, "It was told to fail.", kind="server_error")
+            case "429":
+                refusal = _error(429, "It was told to refuse.", kind="rate_limit_error")
+                refusal.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+                return refusal
+            case "timeout":
+                await self._mode_left.wait()
         await asyncio.sleep(self.delay_seconds)
         return web.json_response(_completion(body))
 
@@ -168,8 +194,10 @@ async def _list_models(_: web.Request) -> web.Response:
     return web.json_response({"object": "list", "data": [model]})
 
 
-def _error(status: int, message: str, *, param: str | None = None) -> web.Response:
-    error = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+def _error(
+    status: int, message: str, *, param: str | None = None, kind: str = "invalid_request_error"
+) -> web.Response:
+    error = {"message": message, "type": kind, "param": param, "code": None}
     return web.json_response({"error": error}, status=status)
 
 

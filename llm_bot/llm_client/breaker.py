@@ -46,7 +46,8 @@ def verdict_of(error: LLMError | None) -> Verdict:
             return Verdict.UNKNOWN
         case ValidationError():  # the request was at fault, and somebody was there to say so
             return Verdict.ALIVE
-        case GenerationError(code="length"):  # it wrote as much as it was let
+        # It answered. Else whoever provokes empty answers keeps everybody from it.
+        case GenerationError(code="length" | "empty"):
             return Verdict.ALIVE
         case DeadlineExceededError():  # the caller's impatience may be all that is wrong
             return Verdict.UNKNOWN

@@ -171,8 +171,9 @@ class ValidationError(LLMError):
 class GenerationError(LLMError):
     """The server failed, or its answer can't be used.
 
-    `code` tells the cases apart: "server_error" (a status), "bad_json", "bad_shape", "empty",
-    "length" (nothing but reasoning before the token cap), "too_large".
+    `code` tells the cases apart: "server_error" (a status), "bad_json", "bad_shape", "empty" (not
+    retryable if a content filter kept the answer back), "length" (nothing but reasoning before the
+    token cap), "too_large".
 
     >>> GenerationError("the answer isn't JSON", provider="mlx", code="bad_json").code
     'bad_json'

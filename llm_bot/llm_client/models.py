@@ -147,7 +147,8 @@ class LLMResponse:
     Attributes:
         content: The answer, without reasoning; never empty.
         reasoning: What the model thought aloud, None if it didn't.
-        model: The model that answered, as the server names it.
+        model: The model that answered, as the server names it; the one that was asked for if the
+            server gives no name, or none of up to 200 printable characters.
         provider: Unique name of the provider that answered.
         finish_reason: `stop`, `length`, ...; None where the server didn't say.
         usage: Tokens.

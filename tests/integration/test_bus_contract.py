@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import nats
 import pytest
+from redis.asyncio import Redis
 
 from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus.redis import RedisEventBus
 from llm_bot.config import NatsConfig
 from llm_bot.errors import (
     BusError,
@@ -18,6 +20,7 @@ from llm_bot.errors import (
     NoRespondersError,
     RequestTimeoutError,
     UnacceptedReplyError,
+    UnsupportedByBusError,
 )
 from llm_bot.nats_client import NatsBus
 from llm_bot.ports import Event, EventBus, SystemClock
@@ -41,25 +44,43 @@ async def connected_to(url: str) -> NatsBus:
     return bus
 
 
-@pytest.fixture(params=["memory", "nats"])
-async def bus(request) -> AsyncIterator[EventBus]:
-    bus: MemoryEventBus | NatsBus
-    match request.param:
+async def on_redis(url: str) -> RedisEventBus:
+    bus = RedisEventBus(Redis.from_url(url), chance=lambda: 0.1)
+    await bus.connect()
+    return bus
+
+
+async def a_bus(kind: str, request: pytest.FixtureRequest) -> EventBus:
+    match kind:
         case "memory":
-            bus = MemoryEventBus()
+            return MemoryEventBus()
+        case "redis":
+            return await on_redis(request.getfixturevalue("redis_server").url)
         case _:
-            bus = await connected_to(request.getfixturevalue("nats_server").url)
+            return await connected_to(request.getfixturevalue("nats_server").url)
+
+
+@pytest.fixture(params=["memory", "nats", "redis"])
+async def bus(request) -> AsyncIterator[EventBus]:
+    bus = await a_bus(request.param, request)
     yield bus
     await bus.close()
 
 
-@pytest.fixture(params=["memory", "nats"])
+ON_ASKING_BUSES = pytest.mark.parametrize("bus", ["memory", "nats"], indirect=True)
+"""Those that have requests and buckets."""
+
+
+@pytest.fixture(params=["memory", "nats", "redis"])
 async def outage(request) -> AsyncIterator[Outage]:
     outage: Outage
     match request.param:
         case "memory":
             memory = MemoryEventBus()
             outage = Outage(memory, memory.disconnect, memory.reconnect)
+        case "redis":
+            own = request.getfixturevalue("own_redis_server")()
+            outage = Outage(await on_redis(own.url), own.kill, own.restart)
         case _:
             server = request.getfixturevalue("own_nats_server")()
             outage = Outage(await connected_to(server.url), server.kill, server.restart)
@@ -98,7 +119,7 @@ async def test_order(bus):
 
 
 async def test_wildcards(bus):
-    """`*` hears one token, `>` one or more, and capitals matter."""
+    """`*` hears one token, `>` one or more, and capitals matter (BUS-1)."""
     heard: dict[str, list[str]] = {
         "a.b.c": [], "a.*.c": [], "a.*": [], "*.b.*": [], "a.>": [], "A.b.c": [],
     }  # fmt: skip
@@ -238,7 +259,9 @@ async def test_async_handler(bus):
 
 
 async def test_handler_that_raises(bus, caplog):
-    """An exception in a handler is counted and logged, and the next event is handled."""
+    """An exception in a handler is counted and logged, and the next event is handled
+    (BUS-2).
+    """
     heard: list[bytes] = []
 
     def plain(event: Event) -> None:
@@ -378,6 +401,7 @@ async def answer(bus: EventBus, *answers: bytes) -> list[Event]:
     return requests
 
 
+@ON_ASKING_BUSES
 async def test_request(bus):
     """The first answer is the result; the request carried body, headers and where to answer."""
     requests = await answer(bus, b"first", b"second")
@@ -390,6 +414,7 @@ async def test_request(bus):
     assert requests[0].reply
 
 
+@ON_ASKING_BUSES
 async def test_request_with_accept(bus):
     """With `accept` the first answer that it takes is the result."""
     await answer(bus, b"no", b"yes", b"yes, too")
@@ -401,6 +426,7 @@ async def test_request_with_accept(bus):
     assert reply.data == b"yes"
 
 
+@ON_ASKING_BUSES
 async def test_requests_at_once(bus):
     """Each request gets its own answer, however many wait."""
 
@@ -414,6 +440,7 @@ async def test_requests_at_once(bus):
     assert bodies(replies) == expected
 
 
+@ON_ASKING_BUSES
 async def test_no_responder(bus):
     """A request that nobody listens for fails at once, `accept` or not."""
     for accept in (None, lambda event: True):
@@ -421,6 +448,7 @@ async def test_no_responder(bus):
             await asyncio.wait_for(bus.request("ask", b"", timeout=60, accept=accept), 5)
 
 
+@ON_ASKING_BUSES
 async def test_request_times_out(bus):
     """No answer in time is `RequestTimeoutError`, and an answer that comes later harms nobody."""
     requests = await answer(bus)
@@ -433,6 +461,7 @@ async def test_request_times_out(bus):
     assert bus.handler_errors == 0
 
 
+@ON_ASKING_BUSES
 async def test_unaccepted_answers(bus):
     """If answers came but none was accepted, the error holds the last one."""
     await answer(bus, b"no", b"no again")
@@ -443,6 +472,7 @@ async def test_unaccepted_answers(bus):
     assert caught.value.data == b"no again"
 
 
+@ON_ASKING_BUSES
 async def test_accept_that_raises(bus):
     """An exception in `accept` goes to whoever asked."""
     await answer(bus, b"x")
@@ -487,10 +517,27 @@ async def test_read_value(storing_bus):
         assert await storing_bus.read_value(bucket, key, timeout=5) is None
 
 
+@ON_ASKING_BUSES
 async def test_read_value_without_buckets(bus):
     """Where there are no buckets there is no value, and nobody waits for one."""
     reading = bus.read_value("room", "users", timeout=60)
     assert await asyncio.wait_for(reading, 5) is None
+
+
+async def test_neither_requests_nor_buckets(redis_server):
+    """Redis has no answers and no buckets: an error says so, and nothing is sent."""
+    bus = await on_redis(redis_server.url)
+    heard: list[Event] = []
+    await bus.subscribe("ask", heard.append)
+
+    with pytest.raises(UnsupportedByBusError, match="no requests on Redis"):
+        await bus.request("ask", b"", timeout=5)
+    with pytest.raises(UnsupportedByBusError, match="no key-value buckets"):
+        await bus.read_value("room", "users", timeout=5)
+    await settled(bus)
+
+    assert heard == []
+    await bus.close()
 
 
 # --- the connection ---
@@ -547,7 +594,9 @@ async def test_close(bus):
 
 
 async def test_outage(outage):
-    """While the server is away nothing is accepted; nothing of it is sent when it is back."""
+    """While the server is away nothing is accepted; nothing of it is sent when it is back
+    (BUS-3).
+    """
     bus = outage.bus
     heard: list[Event] = []
     await bus.subscribe("a", heard.append)

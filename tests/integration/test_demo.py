@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -36,6 +38,14 @@ FILM_NIGHT_OUTCOMES = {
     "filtered",
 }
 OWN_LINE = re.compile(r"^ *▶ Reel  (?:\[private to \S+\] )?(.*)$", re.MULTILINE)
+EVENING = [
+    {"t": t, "subject": f"cytube.events.elsewhere.{name}", "data": data}
+    for t, name, data in (
+        (0, "login", {"success": True, "name": "Hal"}),
+        (1, "chatMsg", {"username": "alice", "msg": "Hal, are you new here?", "time": 1000}),
+        (2, "chatMsg", {"username": "Hal", "msg": "an old answer", "time": 2000}),
+    )
+]
 VERDICT = re.compile(r"└ ([a-z_]+)(?: in [\d.]+ s| × \d+)? · ", re.MULTILINE)
 
 
@@ -131,6 +141,51 @@ llm_api: {{provider: ollama, base_url: "{server.base_url}", model: mine}}
         assert "Projector" in server.requests[0].prompt
 
 
+def test_a_port_that_is_taken_is_told():
+    """In one line, with exit code 3, before anything starts."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [*COMMAND, "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert done.stderr.decode() == f"port {port}: Address already in use\n"
+
+
+def test_any_recording_can_be_played(tmp_path):
+    """Another room's evening in the bot's own, without what the bot of that time said."""
+    path = tmp_path / "evening.jsonl"
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in EVENING))
+    done = subprocess.run(
+        [*COMMAND, "--recording", str(path), "--speed", "20"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    shown = done.stdout.decode()
+    assert "alice  Reel, are you new here?" in shown
+    assert OWN_LINE.search(shown)
+    assert "old answer" not in shown
+
+
+def test_a_recording_that_is_none_is_told(tmp_path):
+    """With the line at fault and exit code 1."""
+    path = tmp_path / "evening.jsonl"
+    path.write_text("{}\n")
+    done = subprocess.run(
+        [*COMMAND, "--recording", str(path)], capture_output=True, timeout=RUN_SECONDS, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"evening.jsonl, line 1: missing t")
+
+
 class Terminal:
     """The demo in a terminal of its own, 100 columns wide; `text` is what it has shown."""
 
@@ -138,7 +193,7 @@ class Terminal:
         self._mine, theirs = pty.openpty()
         self.text = ""
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*COMMAND, "--terminal", *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -133,16 +133,20 @@ async def test_a_reload_forgets_a_rest(tmp_path, nats_server, model, second):
     (LLM-13).
     """
     model.script(Answer(401), chat("Welcome."))
-    second.script(chat("One."))
+    second.script(Answer(404))
     whole = with_fallback(nats_server, model, second)
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
         await peer.say("alice", "RigBot: hello?")
-        await peer.hears(1)
+        await daemon.decided(1)
+        assert daemon.health()["status"] == "degraded"
+        assert set(daemon.health()["providers"].values()) == {"cooling"}
         whole["llm_api"]["api_key"] = "sk-the-right-one"
         daemon.config_path.write_text(yaml.safe_dump(whole), encoding="utf-8")
         daemon.process.send_signal(signal.SIGHUP)
         await eventually(lambda: daemon.logged("config.reloaded"))
+        assert daemon.health()["status"] == "healthy"
+        assert set(daemon.health()["providers"].values()) == {"up"}
         await peer.say("bob", "RigBot: hello?")
-        await peer.hears(2)
-        assert peer.texts == ["One.", "Welcome."]
+        await peer.hears(1)
+        assert peer.texts == ["Welcome."]
         assert model.requests[-1].headers["authorization"] == "Bearer sk-the-right-one"

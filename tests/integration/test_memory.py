@@ -213,7 +213,7 @@ class _Template:
 async def tell_of_a_million() -> None:
     """What the test reads: memory before and after, and what happened meanwhile, as JSON."""
     bus = MemoryEventBus()
-    crowd = Crowd(bus, ManualClock(passes_up_to=10.0))
+    crowd = Crowd(bus, ManualClock(passes_up_to=4.0))  # insights look every 5 s
     async with asyncio.TaskGroup() as tasks:
         await crowd.open(tasks)
         await crowd.talk(0, WARM_UP_LINES)

@@ -169,7 +169,7 @@ async def test_answer_becomes_a_reply_and_its_cost_is_noted():
     result = await scene.ask(SlowLLM(scene.clock, "It is a classic."))
     assert result == Reply("It is a classic.")
     record = scene.record
-    assert (record.provider, record.model, record.attempts) == ("fake", "answered", 1)
+    assert (record.provider, record.model, record.attempts) == ("fake", "asked", 1)
     assert (record.prompt_tokens, record.completion_tokens) == (7, 3)
     assert record.model_seconds == pytest.approx(2)
     assert record.filters == ()
@@ -294,8 +294,18 @@ QUOTING = "I can't read 'MyBot: which film is it?'"
         ),
         pytest.param(
             llm_client.AuthenticationError("wrong key", provider="openai", status=401),
-            "openai: wrong key (HTTP 401)",
+            "openai: authentication (HTTP 401)",
             id="not-about-the-request",
+        ),
+        pytest.param(
+            llm_client.RateLimitError("alice!", provider="x", status=429, retry_after=7),
+            "x: rate_limited (HTTP 429), not before 7 s from now",
+            id="with-a-pause",
+        ),
+        pytest.param(
+            llm_client.ModelNotFoundError("alice!", provider="x", status=404),
+            "x: model_not_found (HTTP 404)",
+            id="a-model",
         ),
     ],
 )
@@ -326,3 +336,13 @@ def test_every_error_of_the_client_is_tried_here():
         if isinstance(kind := getattr(llm_client, name), type) and issubclass(kind, LLMError)
     }
     assert kinds - tried == {LLMError, llm_client.ConfigurationError}
+
+
+async def test_nothing_from_every_provider_is_an_empty_reply():
+    """Several that answered with nothing are no failure of the model, as one isn't."""
+    empty = llm_client.GenerationError("nothing", provider="x", status=200, code="empty")
+    cut = llm_client.GenerationError("nothing", provider="y", status=200, code="length")
+    scene = Scene(llm_failure(llm_client.AllProvidersFailedError(errors=[empty, cut])))
+    result = await scene.ask()
+    assert isinstance(result, NoReply)
+    assert result.outcome is Outcome.EMPTY_REPLY

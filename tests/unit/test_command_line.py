@@ -39,6 +39,14 @@ def replace_commands(monkeypatch: pytest.MonkeyPatch) -> Replace:
     return replace
 
 
+DEMO = {
+    "speed": 2.5,
+    "recording": None,
+    "port": None,
+    "opens_browser": True,
+    "in_terminal": False,
+}
+WHY = {"channel": None, "last": 20, "correlation_id": None, "url": None, "as_json": False}
 CALLS = [
     ("", ("run", DEFAULT_CONFIG), {"log_level": None, "dry_run": False}),
     ("--config a.yaml", ("run", Path("a.yaml")), {"log_level": None, "dry_run": False}),
@@ -53,8 +61,25 @@ CALLS = [
     ("--config a.yaml check", ("check", Path("a.yaml")), {"strict": False}),
     ("--config a.yaml check --config b.yaml", ("check", Path("b.yaml")), {"strict": False}),
     ("schema", ("schema",), {}),
-    ("demo", ("demo", None), {"speed": 2.5}),
-    ("demo --config a.yaml --speed 4", ("demo", Path("a.yaml")), {"speed": 4.0}),
+    ("demo", ("demo", None), DEMO),
+    ("demo --config a.yaml --speed 4", ("demo", Path("a.yaml")), {**DEMO, "speed": 4.0}),
+    (
+        "demo --recording r.jsonl --terminal",
+        ("demo", None),
+        {**DEMO, "recording": Path("r.jsonl"), "in_terminal": True},
+    ),
+    (
+        "demo --port 0 --no-browser",
+        ("demo", None),
+        {**DEMO, "port": 0, "opens_browser": False},
+    ),
+    ("models --config a.yaml", ("models", Path("a.yaml")), {}),
+    ("why", ("why", DEFAULT_CONFIG), WHY),
+    (
+        "why --channel c --last 7 --id i --url http://h --json",
+        ("why", DEFAULT_CONFIG),
+        {"channel": "c", "last": 7, "correlation_id": "i", "url": "http://h", "as_json": True},
+    ),
     ("healthcheck", ("healthcheck", DEFAULT_CONFIG), {}),
     ("healthcheck --config a.yaml", ("healthcheck", Path("a.yaml")), {}),
 ]

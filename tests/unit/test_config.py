@@ -129,6 +129,11 @@ COOLDOWNS = [
 ]
 
 
+BAD_REDIS_URLS = [
+    "", "h:1", "nats://h:1", "redis://", "redis://h/0", "redis://h:x", "redis://u:p@h", "redis://h?a=b",
+]  # fmt: skip
+
+
 class TestBounds:
     @pytest.mark.parametrize("path", COOLDOWNS)
     def test_zero_is_allowed(self, path):
@@ -164,6 +169,8 @@ class TestBounds:
             ("response_processing.truncation_strategy", ["hard", "sentence"], ["word"]),
             ("nats.dialect", ["auto", "kryten", "early", "plain"], ["Auto", "other"]),
             ("bus.type", ["nats", "redis", "memory"], ["kafka"]),
+            ("bus.url", ["redis://h:6379", "rediss://h", "redis://[::1]:1/"], BAD_REDIS_URLS),
+            ("bus.password", ["p", None], [""]),
             ("logging.format", ["json", "text", None], ["xml"]),
             ("logging.content", ["redacted", "full"], [None]),
             ("instance", ["llm_bot", "a-1"], ["a.b", "", "a b", "*"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from llm_bot.cli import check, schema
 from llm_bot.config_environment import as_number_or_flag, substitute
 from llm_bot.config_loader import (
-    INERT_KEYS,
     NEEDS_RESTART,
     ConfigFileError,
     LoadedConfig,
@@ -332,10 +330,12 @@ class TestProblems:
             ("context_window: {size: 1.5}", "context_window.size", "1.5"),
             ("nats: {servers: ['http://u:secret@h']}", "nats.servers[0]", "not shown"),
             ("llm_api: {base_url: 'http://u:secret@h'}", "llm_api.base_url", "a user"),
+            ("bus: {url: 'redis://u:secret@h'}", "bus.url", "a user"),
+            ("bus: {user: u}", "bus.user", "without a password"),
         ],
     )
     def test_what_was_found(self, refused, yaml_text, path, found):
-        """Values are shown short and printable; addresses with credentials aren't."""
+        """Values are shown short and printable; addresses with credentials aren't (CONF-23)."""
         problem = refused(yaml_text)[path]
         assert found in problem.found
         assert "secret" not in problem.found
@@ -657,7 +657,7 @@ class TestWarnings:
             ("log_levle: INFO", "log_levle", "did you mean log_level?"),
             ("health: {prot: 1}", "health.prot", "did you mean port?"),
             ("temperature: 1", "temperature", "did you mean llm_api.parameters.temperature?"),
-            ("bus: {xyz: 1}", "bus.xyz", "known here: type"),
+            ("bus: {xyz: 1}", "bus.xyz", "known here: type, url, user, password"),
             ("xyzzy: {a: 1}", "xyzzy", ""),
             ("triggers: [{type: keyword, keywords: [a], key_words: [b]}]",
              "triggers[0].key_words", "did you mean keywords?"),
@@ -695,44 +695,6 @@ class TestWarnings:
         assert loaded.config.llm_api.extra_body == {"a": {"b": 1}}
 
     @pytest.mark.parametrize(
-        ("setting", "paths"),
-        [
-            ("bus: {type: nats}", []),
-            ("bus: {type: redis}", ["bus.type"]),
-            ("insights: {enabled: true, size: 5, publish: false}",
-             ["insights.enabled", "insights.size"]),
-            ("health: {dashboard: false}", []),
-            ("health: {dashboard: true}", ["health.dashboard"]),
-            ("response_processing: {min_relevance: 0}", []),
-            ("response_processing: {min_relevance: 0.1}", ["response_processing.min_relevance"]),
-            ("triggers: [{type: contextual}]", []),
-            ("triggers: [{type: pm, enabled: true}, {type: contextual, enabled: true}]",
-             ["triggers[1].enabled"]),
-        ],
-    )  # fmt: skip
-    def test_what_has_no_effect_yet(self, load, monkeypatch, setting, paths):
-        """One warning lists the settings that ask for what this version doesn't do (CONF-10)."""
-        monkeypatch.setattr("llm_bot.config_warnings.INERT_KEYS", INERT_BEFORE)
-        warnings = load(f"{LEAST}{setting}\n").warnings
-        listed = [warning.found for warning in warnings if "no effect yet" in warning.found]
-        expected = [f"what has no effect yet: {', '.join(paths)}"] if paths else []
-        assert listed == expected
-
-    def test_inert_overrides(self, load, monkeypatch):
-        """Overrides of a channel are looked through too."""
-        monkeypatch.setattr("llm_bot.config_warnings.INERT_KEYS", INERT_BEFORE)
-        override = "{name: a, triggers: [{type: contextual, enabled: true}]}"
-        (warning,) = load(LEAST.replace("{name: lounge}", override)).warnings
-        assert warning.path == "channels[0].triggers[0].enabled"
-
-    def test_patterns_name_real_keys(self):
-        """Each pattern of INERT_KEYS matches something that a file can hold."""
-        known = EXAMPLE.read_text()
-        for pattern in INERT_KEYS:
-            for part in re.split(r"[.:]", pattern):
-                assert part == "*" or part in known, pattern
-
-    @pytest.mark.parametrize(
         ("old", "new", "path"),
         [
             ("{name: lounge}", "{name: lounge, enabled: false}", "channels"),
@@ -751,15 +713,6 @@ class TestWarnings:
         assert warning.path == path
         assert "abc" not in str(warning)
 
-
-INERT_BEFORE = (
-    "bus.type:redis",
-    "insights.*",
-    "health.dashboard",
-    "response_processing.min_relevance",
-    "triggers.contextual.enabled",
-    "channels.*.triggers.contextual.enabled",
-)
 
 PARTS = st.one_of(
     st.none(),

@@ -13,6 +13,7 @@ from llm_bot.demo.lines import LINES, SHAPES, shape_of
 from llm_bot.demo.model_server import StandInModelServer
 from llm_bot.demo.recording import film_night
 from llm_bot.demo.scene import answer_to, read_scene
+from tests.servers import eventually
 
 SYSTEM = "You are a regular in a room where people watch films. Your name in the chat is Reel."
 
@@ -55,6 +56,29 @@ async def client(server):
 
 
 # -- over HTTP ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mode", "status"), [("500", 500), ("429", 429)])
+async def test_it_fails_when_told_to(server, client, mode, status):
+    """As servers do, with a pause to keep where there are too many requests; and not for ever."""
+    server.mode = mode
+    refusal = await client.post("/chat/completions", json=request("hello"))
+    assert refusal.status_code == status
+    assert refusal.json()["error"]["message"]
+    assert ("retry-after" in refusal.headers) == (mode == "429")
+    server.mode = "ok"
+    assert (await client.post("/chat/completions", json=request("hello"))).status_code == 200
+
+
+async def test_it_hangs_when_told_to(server, client):
+    """Requests get no answer until it is told otherwise."""
+    server.mode = "timeout"
+    with pytest.raises(httpx.ReadTimeout):
+        await client.post("/chat/completions", json=request("hello"), timeout=0.2)
+    waiting = asyncio.create_task(client.post("/chat/completions", json=request("hello")))
+    await eventually(lambda: len(server.requests) == 2)
+    server.mode = "ok"
+    assert (await waiting).status_code == 200
 
 
 async def test_it_answers_as_the_api_does(client):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_bot.demo.casting import RECORDED_BOT, recast
 from llm_bot.demo.film_clock import FilmClock
-from llm_bot.demo.film_room import RECORDED_BOT, recast
 from llm_bot.demo.recording import film_night
 from llm_bot.demo.setting import read_setting
 from llm_bot.demo.terminal import (

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -19,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 from prometheus_client.registry import Collector
 
 from llm_bot.config import HealthConfig
-from llm_bot.health import HealthServer
+from llm_bot.health import HealthServer, Part
 from tests.servers import LOOPBACK
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -34,12 +35,13 @@ class Scene:
         self.status: dict[str, Any] = {"status": "healthy", "channels": {"a": "active"}}
         self.server = self.serve(0)
 
-    def serve(self, port: int) -> HealthServer:
+    def serve(self, port: int, *parts: Part) -> HealthServer:
         return HealthServer(
             HealthConfig(host=LOOPBACK, port=port),
             status=lambda: self.status,
             is_ready=lambda: self.is_ready,
             registry=self.registry,
+            parts=parts,
         )
 
     async def get(self, path: str, **headers: str) -> tuple[int, str, Any]:
@@ -165,3 +167,36 @@ async def test_idle_connections_do_not_hold_up_the_end():
                 await answer.read()
             started = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - started < 0.9
+
+
+class WaitingPart:
+    """A page that answers once the server is about to end."""
+
+    def __init__(self) -> None:
+        self.is_waited_for = asyncio.Event()
+        self.is_over = asyncio.Event()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/wait", self._wait)]
+
+    async def close(self) -> None:
+        self.is_over.set()
+
+    async def _wait(self, _: web.Request) -> web.Response:
+        self.is_waited_for.set()
+        await self.is_over.wait()
+        return web.Response(text="over")
+
+
+async def test_parts_are_served_and_told_of_the_end():
+    """More pages can be plugged in; whoever waits for one of them is let go when it ends."""
+    scene = Scene()
+    part = WaitingPart()
+    scene.server = scene.serve(0, part)
+    async with scene.server:
+        waiting = asyncio.create_task(scene.get("/wait"))
+        await asyncio.wait_for(part.is_waited_for.wait(), 5)
+        started = asyncio.get_running_loop().time()
+    status, body, headers = await waiting
+    assert (status, body, headers["Cache-Control"]) == (200, "over", "no-store")
+    assert asyncio.get_running_loop().time() - started < 0.9

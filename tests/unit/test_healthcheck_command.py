@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from llm_bot.cli import healthcheck
+from llm_bot.cli import healthcheck, running
 from tests.servers import LOOPBACK, free_port
 
 CONFIG = """
@@ -141,7 +141,7 @@ async def test_silence_is_unwell(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A bot that takes the connection and says nothing isn't waited for."""
-    monkeypatch.setattr(healthcheck, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(running, "TIMEOUT_SECONDS", 0.1)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()  # to the end, which is when the other side has given up

@@ -42,6 +42,8 @@ PROMISED = {
     "llm_requests": ("counter", {"provider", "model", "status"}),
     "llm_retries": ("counter", {"provider"}),
     "llm_fallbacks": ("counter", {"provider"}),
+    "insights": ("counter", {"kind", "channel"}),
+    "response_relevance_score": ("histogram", {"channel"}),
     "llm_tokens": ("counter", {"provider", "model", "kind"}),
     "llm_request_duration_seconds": ("histogram", {"provider", "model"}),
     "responses_sent": ("counter", {"target_type", "channel"}),
@@ -105,6 +107,8 @@ class Scene:
         tally.sent["chat"] += 1
         tally.filtered["echo"] += 1
         tally.deliveries["echoed"] += 1
+        tally.insights["topic.change.noticed"] += 1
+        tally.relevance.observe(0.4)
         tally.response_characters.observe(30)
         tally.reply_seconds.observe(1.5)
         for outcome in AttemptStatus:
@@ -229,8 +233,8 @@ async def test_remaining_limits_are_computed_when_scraped(scene):
 async def test_drops_are_counted_by_reason(scene):
     """Events that were not understood, came too fast, or met a bug, each under its reason."""
     scene.live_through_everything()
-    scene.bus.dropped = 4
-    scene.bus.handler_errors = 2
+    scene.bus._losses.dropped = 4
+    scene.bus._losses.handler_errors = 2
     assert scene.value("events_dropped_total", reason="slow_consumer") == 4
     assert scene.value("events_dropped_total", reason="error") == 2
     assert sum(scene.tally.dropped.values()) > 0

@@ -81,7 +81,7 @@ async def test_each_provider_has_its_own_part(configuration, capsys):
     first, other = out.split("\n\n")
     assert first.splitlines() == [
         f"openai  {server.url}/v1",
-        "  no list: openai: wrong key *** (HTTP 401)",
+        "  no list: wrong key *** (HTTP 401)",
     ]
     assert other.splitlines() == [f"ollama  {second.url}", "  * tiny:latest"]
 

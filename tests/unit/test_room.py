@@ -239,8 +239,9 @@ class TestRecords:
         assert len(found) == 250
         assert [one.correlation_id for one in found.latest(2)] == ["id-250", "id-249"]
         assert len(found.latest(1000)) == 250
-        assert found.latest(5, correlation_id="id-0") == []
-        assert [one.user for one in found.latest(5, correlation_id="id-1")] == ["alice"]
+        assert found.latest(5, lambda record: record.correlation_id == "id-0") == []
+        latest = found.latest(5, lambda record: record.correlation_id == "id-1")
+        assert [one.user for one in latest] == ["alice"]
 
 
 class TestLanes:

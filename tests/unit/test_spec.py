@@ -152,7 +152,7 @@ def exercised_metrics() -> Metrics:
     assert isinstance(tally, RoomTally)
     for counter in (tally.events, tally.decisions, tally.triggers_evaluated, tally.triggers_fired):
         counter["x"] += 1
-    for counter in (tally.sent, tally.filtered, tally.deliveries):
+    for counter in (tally.sent, tally.filtered, tally.deliveries, tally.insights):
         counter["x"] += 1
     tally.triggers_suppressed["x", "y"] += 1
     metrics = Metrics(

@@ -8,13 +8,17 @@ from typing import Any, NoReturn
 import msgspec
 
 from llm_bot.llm_client.adapters.http import HTTPReply
-from llm_bot.llm_client.adapters.refusals import said_by_server
-from llm_bot.llm_client.exceptions import GenerationError
+from llm_bot.llm_client.adapters.refusals import is_about_moderation
+from llm_bot.llm_client.adapters.said import said_by_server
+from llm_bot.llm_client.adapters.wording import is_about_moderation as is_word_of_moderation
+from llm_bot.llm_client.exceptions import GenerationError, ValidationError
 from llm_bot.llm_client.models import LLMResponse, Usage
 from llm_bot.llm_client.reasoning import split_reasoning
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 _REASONING_PARTS = ("reasoning", "thinking")
+
+_MAX_NAME = 200
 
 Show = Callable[[str], str]
 
@@ -22,10 +26,17 @@ Show = Callable[[str], str]
 def read_answer(
     reply: HTTPReply, *, provider: str, model: str, token_cap: object, show: Show
 ) -> LLMResponse:
-    """The first choice of `reply`; raises `GenerationError` if it holds no usable one."""
+    """The first choice of `reply`.
 
-    def fail(text: str, code: str) -> NoReturn:
-        raise GenerationError(text, provider=provider, status=reply.status, code=code)
+    Raises:
+        ValidationError: It is a refusal for what the request says, under the status of a success.
+        GenerationError: It holds no usable one.
+    """
+
+    def fail(text: str, code: str, *, may_pass: bool = True) -> NoReturn:
+        raise GenerationError(
+            text, provider=provider, status=reply.status, code=code, retryable=may_pass
+        )
 
     if reply.is_cut:
         fail("the answer is too large", "too_large")
@@ -36,7 +47,12 @@ def read_answer(
         fail(f"the answer isn't JSON (content type {kind})", "bad_json")
     choice = _first_choice(tree)
     if choice is None:
-        fail(show(said_by_server(reply.body).message) or "the answer has no choices", "bad_shape")
+        said = said_by_server(reply.body)
+        text = show(said.message)
+        if is_about_moderation(said):
+            text = text or "the request is refused"
+            raise ValidationError(text, provider=provider, status=reply.status)
+        fail(text or "the answer has no choices", "bad_shape")
     message = choice.get("message")
     pieces = _pieces(message.get("content")) if isinstance(message, dict) else None
     if not isinstance(message, dict) or pieces is None:
@@ -44,11 +60,12 @@ def read_answer(
     content, inline = split_reasoning(pieces[0])
     finish_reason = _text(choice.get("finish_reason"))
     if not content:
-        fail(*_emptiness(finish_reason, token_cap, show))
+        is_kept_back = is_word_of_moderation(finish_reason or "")
+        fail(*_emptiness(finish_reason, token_cap, show), may_pass=not is_kept_back)
     return LLMResponse(
         content=content,
         reasoning=_joined(_text(message.get(_reasoning_field(message))), pieces[1], inline),
-        model=_text(tree.get("model")) or model,
+        model=_name(tree.get("model")) or model,
         provider=provider,
         finish_reason=finish_reason,
         usage=_usage(tree.get("usage")),
@@ -121,6 +138,12 @@ def _count(value: object) -> int | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _name(value: object) -> str | None:
+    """A name that can be shown: it goes into logs and metrics."""
+    name = _text(value)
+    return name if name and len(name) <= _MAX_NAME and name.isprintable() else None
 
 
 def _joined(*thoughts: str | None) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llm_bot.llm_client.adapters import wording
-from llm_bot.llm_client.adapters.refusals import ServerSaid
+from llm_bot.llm_client.adapters.said import ServerSaid
 
 TOKEN_CAPS = frozenset({"max_tokens", "max_completion_tokens"})
 # Without these there is no request.
@@ -47,10 +47,10 @@ class Knowledge:
     def applied_to(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """`options` without what is refused, and with the token cap under the name that isn't."""
         kept = {name: value for name, value in options.items() if name not in self.dropped}
-        for name in sorted(self.refused_caps & kept.keys()):
-            value = kept.pop(name)
-            for other in TOKEN_CAPS - self.refused_caps:
-                kept.setdefault(other, value)
+        # Two lessons of one moment may refuse both names; what caps nothing is worse than either.
+        for other in TOKEN_CAPS - self.refused_caps if self.swaps_token_cap else ():
+            for name in self.refused_caps & kept.keys():
+                kept.setdefault(other, kept.pop(name))
         return kept
 
 
@@ -63,21 +63,18 @@ def learned(
     known: Knowledge,
     *,
     can_fold: bool,
-    keeps_token_cap: bool,
 ) -> Knowledge | None:
     """`known`, and what the refusal `said` of a body with the options `sent` adds to it.
 
     None if it adds nothing: then asking again would be no use. `can_fold` says that folding would
-    change the messages. With `keeps_token_cap` the cap may change its name, but is never left out.
+    change the messages. The token cap may change its name, but is never left out.
     """
     if can_fold and wording.wants_strict_turns(said.message):
         # What refuses a system message wants strict turns as well, and says so only afterwards.
         return replace(known, folds_system=True, folds_repeats=True)
     refused = _refused(said, sent)
     caps = refused & TOKEN_CAPS
-    if wording.is_about_size(said.message) or (
-        keeps_token_cap and known.refused_caps | caps == TOKEN_CAPS
-    ):
+    if wording.is_about_size(said.message) or known.refused_caps | caps == TOKEN_CAPS:
         refused, caps = refused - caps, frozenset()
     if not refused:
         return None

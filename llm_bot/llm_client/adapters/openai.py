@@ -13,9 +13,11 @@ from llm_bot.llm_client.adapters.bodies import read_embedding_list, read_model_l
 from llm_bot.llm_client.adapters.folding import opened_by_user, without_repeats, without_system
 from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
 from llm_bot.llm_client.adapters.knowledge import NOTHING_KNOWN, TOKEN_CAPS, Knowledge, learned
-from llm_bot.llm_client.adapters.refusals import read_refusal, said_by_server
+from llm_bot.llm_client.adapters.quotations import in_own_words
+from llm_bot.llm_client.adapters.refusals import read_refusal
+from llm_bot.llm_client.adapters.said import said_by_server
 from llm_bot.llm_client.config import RESERVED_FIELDS, LLMConfig
-from llm_bot.llm_client.exceptions import ConfigurationError, LLMError, ValidationError
+from llm_bot.llm_client.exceptions import ConfigurationError, ValidationError
 from llm_bot.llm_client.images import is_image_url
 from llm_bot.llm_client.models import (
     ImagePart,
@@ -74,16 +76,15 @@ class OpenAIAdapter:
             return None
         turns = list(_folded(request.messages, known))
         return learned(
-            said_by_server(reply.body),
+            in_own_words(said_by_server(reply.body), request.messages),
             self._options(request, known) if status in (400, 422) else (),
             known,
             can_fold=turns != list(_folded(request.messages, _STRICT_TURNS)),
-            keeps_token_cap=self.default_token_cap is not None,
         )
 
     def read_chat(self, request: LLMRequest, reply: HTTPReply, now: float) -> LLMResponse:
         model = self.model_for(request)
-        self._check(reply, model, now)
+        self._check(reply, model, now, request.messages)
         options = self._options(request, NOTHING_KNOWN)
         caps = [options[name] for name in sorted(TOKEN_CAPS & options.keys())]
         return read_answer(
@@ -122,13 +123,19 @@ class OpenAIAdapter:
     def fit_to_show(self, text: str) -> str:
         return fit_to_show(text, self._secrets)
 
-    def _check(self, reply: HTTPReply, model: str, now: float) -> None:
+    def _check(
+        self, reply: HTTPReply, model: str, now: float, messages: Sequence[Message] = ()
+    ) -> None:
         """Nothing for a success, else what it stands for is raised."""
         if not 200 <= reply.status < 300:
-            raise self._refusal(reply, model, now)
-
-    def _refusal(self, reply: HTTPReply, model: str, now: float) -> LLMError:
-        return read_refusal(reply, provider=self.name, model=model, now=now, show=self.fit_to_show)
+            raise read_refusal(
+                reply,
+                provider=self.name,
+                model=model,
+                now=now,
+                show=self.fit_to_show,
+                messages=messages,
+            )
 
     def _options(self, request: LLMRequest, known: Knowledge) -> dict[str, Any]:
         """The optional fields, the request's over the configuration's; None takes one out."""
@@ -175,8 +182,8 @@ class OpenAIAdapter:
             raise self._invalid("an image is neither a URL nor was its file read")
         return {"type": "image_url", "image_url": {"url": part.path_or_data_url}}
 
-    def _invalid(self, text: str, *, status: int | None = None) -> ValidationError:
-        return ValidationError(text, provider=self.name, status=status)
+    def _invalid(self, text: str) -> ValidationError:
+        return ValidationError(text, provider=self.name)
 
 
 def _folded(messages: Sequence[Message], known: Knowledge) -> Sequence[Message]:

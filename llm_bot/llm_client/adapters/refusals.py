@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
+from llm_bot.llm_client.adapters import wording
 from llm_bot.llm_client.adapters.http import HTTPReply
+from llm_bot.llm_client.adapters.quotations import in_own_words
+from llm_bot.llm_client.adapters.said import ServerSaid, said_by_server
 from llm_bot.llm_client.exceptions import (
     AuthenticationError,
     ConfigurationError,
@@ -20,6 +21,7 @@ from llm_bot.llm_client.exceptions import (
     TimeoutError,
     ValidationError,
 )
+from llm_bot.llm_client.models import Message
 from llm_bot.llm_client.retry import parse_retry_after, parse_wait_in_words
 
 # Statuses below 500 under which the same request may succeed a moment later.
@@ -32,49 +34,47 @@ _NO_SUCH_MODEL = re.compile(
 )
 
 Show = Callable[[str], str]
-T = TypeVar("T")
-
-
-class Complaint(NamedTuple):
-    """What pydantic has to say of one field."""
-
-    message: str
-    field: str
-    code: str
-
-
-class ServerSaid(NamedTuple):
-    """The words of an error body; empty where it has none."""
-
-    message: str = ""
-    codes: frozenset[str] = frozenset()
-    param: str = ""  # the field of the request that the server blames
-    complaints: tuple[Complaint, ...] = ()
 
 
 def read_refusal(
-    reply: HTTPReply, *, provider: str, model: str, now: float, show: Show
+    reply: HTTPReply,
+    *,
+    provider: str,
+    model: str,
+    now: float,
+    show: Show,
+    messages: Sequence[Message] = (),
 ) -> LLMError:
-    """The exception for `reply`, with what the server said in its text."""
+    """The exception for `reply`, with what the server said in its text.
+
+    What it quotes of `messages` is shown, but decides neither how long to wait nor whether there
+    is such a model: whoever chats could keep everybody from the provider.
+    """
     status = reply.status
     said = said_by_server(reply.body)
+    own = in_own_words(said, messages)
     text = show(said.message)
-    wait = _asked_to_wait(reply, said.message, now)
+    wait = _asked_to_wait(reply, own.message, now)
 
     def make(kind: type[LLMError], default: str, **details: Any) -> LLMError:
         return kind(text or default, provider=provider, status=status, retry_after=wait, **details)
 
     if 300 <= status < 400:
         return _redirect(reply, provider, show)
-    if status in (401, 403):
+    if status == 401 or (status == 403 and not is_about_moderation(said)):
         return make(AuthenticationError, "the key is refused")
-    if status == 404 or (400 <= status < 500 and _is_about_model(said)):
+    if 400 <= status < 500 and _is_about_model(status, said, own):
         default = f"the server knows no model {model!r}, or no such path"
         return make(ModelNotFoundError, default)
     if status == 402 or (status == 429 and said.codes & _SPENT):
         return make(RateLimitError, "the quota is spent", retryable=False, code="quota")
     if status == 429:
         return make(RateLimitError, "too many requests")
+    return _by_status(status, make)
+
+
+def _by_status(status: int, make: Callable[..., LLMError]) -> LLMError:
+    """For what says nothing about the key, the model or a limit."""
     if status in (408, 504):
         return make(TimeoutError, "the server ran out of time")
     if status in _PASSING_STATUSES or 500 <= status < 600:
@@ -82,91 +82,18 @@ def read_refusal(
     return make(ValidationError, "the request is refused")
 
 
-def _is_about_model(said: ServerSaid) -> bool:
-    is_blamed = said.param == "model" or _NO_SUCH_MODEL.match(said.message) is not None
-    return is_blamed or "model_not_found" in said.codes
+def is_about_moderation(said: ServerSaid) -> bool:
+    """Whether a server refuses what the request says, and nothing else about it."""
+    return any(map(wording.is_about_moderation, (said.message, *said.codes, *said.details)))
 
 
-def said_by_server(body: bytes) -> ServerSaid:
-    """What an error body says.
-
-    Servers put it into `error.message`, `error`, `message` or `detail` (a text, or a list of
-    objects with `msg` and `loc`); a body that is neither JSON nor HTML is a message itself.
-    """
-    try:
-        tree = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        text = body.decode("utf-8", "replace").strip()
-        return ServerSaid("" if text.startswith(("<", "{", "[")) else text)
-    if isinstance(tree, list):  # Google wraps its error in one
-        tree = next((each for each in tree if isinstance(each, dict)), None)
-    if isinstance(tree, dict):
-        return _said_in(tree)
-    return ServerSaid(tree if isinstance(tree, str) else "")
-
-
-def _said_in(tree: dict[str, Any]) -> ServerSaid:
-    error = tree.get("error")
-    inner: dict[str, Any] = error if isinstance(error, dict) else {}
-    # Mistral has its list of complaints in `message`.
-    complaints = _first(map(_complaints, (tree.get("detail"), tree.get("message"))), ())
-    texts = (
-        inner.get("message"),
-        error,
-        tree.get("message"),
-        tree.get("detail"),
-        "; ".join(complaint.message for complaint in complaints),
-    )
-    message = _first((text for text in texts if isinstance(text, str) and text.strip()), "")
-    codes = (source.get(key) for source in (inner, tree) for key in ("code", "type"))
-    params = (_param(source.get("param")) for source in (inner, tree))
-    said = ServerSaid(
-        message,
-        frozenset(code for code in codes if isinstance(code, str)),
-        _first(params, ""),
-        complaints,
-    )
-    return _with_upstream(said, inner.get("metadata"))
-
-
-def _with_upstream(said: ServerSaid, metadata: object) -> ServerSaid:
-    """`said`, and what the server behind it said: OpenRouter passes that on as a text."""
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    if not isinstance(raw, str):
-        return said
-    upstream = said_by_server(raw.encode())
-    message = ": ".join(filter(None, (said.message, upstream.message)))
-    return upstream._replace(
-        message=message, codes=said.codes | upstream.codes, param=said.param or upstream.param
-    )
-
-
-def _complaints(detail: object) -> tuple[Complaint, ...]:
-    """The complaints of a server with pydantic: what is wrong, and with which field."""
-    if isinstance(detail, dict):
-        detail = detail.get("detail")
-    items = detail if isinstance(detail, list) else []
-    return tuple(
-        Complaint(item["msg"], _field(item.get("loc")), str(item.get("type")))
-        for item in items
-        if isinstance(item, dict) and isinstance(item.get("msg"), str)
-    )
-
-
-def _field(location: object) -> str:
-    steps = location if isinstance(location, list) else []
-    return _first((step for step in steps if isinstance(step, str) and step != "body"), "")
-
-
-def _param(value: object) -> str:
-    """A name; LiteLLM writes "None" where it has none, others a number."""
-    is_name = isinstance(value, str) and value[:1].isalpha() and value not in ("None", "null")
-    return str(value) if is_name else ""
-
-
-def _first(values: Iterable[T], default: T) -> T:
-    """The first that isn't empty."""
-    return next(filter(None, values), default)
+def _is_about_model(status: int, said: ServerSaid, own: ServerSaid) -> bool:
+    """A 404 speaks of the model, or the path, unless its words speak of something else."""
+    if said.param == "model" or "model_not_found" in said.codes:
+        return True
+    if status != 404:
+        return _NO_SUCH_MODEL.match(own.message) is not None
+    return not said.message or any(map(wording.is_about_missing, (own.message, *said.codes)))
 
 
 def _asked_to_wait(reply: HTTPReply, message: str, now: float) -> float | None:

@@ -80,6 +80,18 @@ _WRONG_VALUE = re.compile(r"\bmust\b|should be|\bexpected\b|between|out of range
 _CODE = re.compile(
     r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected)_(?:param|value|arg|field)|extra_forbidden"
 )
+_MODERATION = re.compile(
+    r"moderat|flagged|polic(?:y|ies)|content[ _-]?filter|safety", re.IGNORECASE
+)
+_MISSING = re.compile(
+    r"not[ _]?found|\bno such\b|(?:\bnot|n't) exist|\bno (?:models?|endpoints?|routes?)\b"
+    r"|\b(?:unknown|invalid|unexpected|unrecogni[sz]ed) (?:request )?"
+    r"(?:model|engine|deployment|url|path|endpoint|route)"
+    r"|\bmodels?\b.{0,100}?(?:\bnot\b|n't\b|\bun(?:known|available|supported)|invalid)"
+    r"|\b(?:can(?:not|'t)|unable to|failed to) (?:find|locate|load)\b"
+    r"|deprecated|decommissioned|no longer",
+    re.IGNORECASE | re.DOTALL,
+)
 # The exceptions that chat templates raise, and what hosted models say instead.
 _STRICT_TURNS = re.compile(
     r"system (?:role|message|prompt|instruction)s?\b.{0,40}?(?:\bnot |n't |\bun)(?:support|allow)"
@@ -101,6 +113,27 @@ def wants_strict_turns(text: str) -> bool:
     True
     """
     return _STRICT_TURNS.search(text[:MAX_WORDS]) is not None
+
+
+def is_about_moderation(text: str) -> bool:
+    """Whether `text` says that what was written may not be answered.
+
+    >>> is_about_moderation("Your input was flagged"), is_about_moderation("content_filter")
+    (True, True)
+    """
+    return _MODERATION.search(text[:MAX_WORDS]) is not None
+
+
+def is_about_missing(text: str) -> bool:
+    """Whether `text`, of a 404, says that there is no such model or path.
+
+    `mlx_lm.server` answers with a 404 whatever goes wrong once it has the model.
+
+    >>> is_about_missing("model 'm' not found"), is_about_missing("Insufficient Memory")
+    (True, False)
+    """
+    is_about_template = wants_strict_turns(text) or "chat template" in text[:MAX_WORDS].lower()
+    return not is_about_template and _MISSING.search(text[:MAX_WORDS]) is not None
 
 
 def is_about_size(text: str) -> bool:

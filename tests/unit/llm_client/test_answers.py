@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot.llm_client import GenerationError, LLMError, LLMResponse, Usage
+from llm_bot.llm_client import GenerationError, LLMError, LLMResponse, Usage, ValidationError
 from llm_bot.llm_client.adapters import HTTPReply, get_adapter
+from llm_bot.llm_client.breaker import Verdict, verdict_of
 from tests.unit.llm_client.scripted_server import chat_body
 from tests.unit.llm_client.support import config, request
 
@@ -153,6 +154,48 @@ def test_empty_because_of_the_token_cap_is_told_apart():
     reply = HTTPReply(200, {}, json.dumps(chat_body("", finish_reason="length")).encode())
     with pytest.raises(GenerationError, match="token cap \\(the server's own\\)"):
         uncapped.read_chat(request(), reply, now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "retryable"),
+    [("content_filter", False), ("SAFETY", False), ("stop", True), (None, True), ("x", True)],
+)
+def test_empty_because_of_a_filter(finish_reason, retryable):
+    """What a filter kept back is kept back again; whatever is empty, somebody answered."""
+    with pytest.raises(GenerationError) as caught:
+        read(chat_body("", finish_reason=finish_reason))
+    assert (caught.value.code, caught.value.retryable) == ("empty", retryable)
+    assert verdict_of(caught.value) is Verdict.ALIVE
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["flagged", {"message": "No.", "type": "moderation"}, {"metadata": {"flagged_input": "x"}}],
+)
+def test_a_success_that_is_a_refusal(error):
+    """An error of moderation under a 200 is about the request."""
+    with pytest.raises(ValidationError) as caught:
+        read({"error": error})
+    assert (caught.value.status, caught.value.retryable) == (200, False)
+    assert verdict_of(caught.value) is Verdict.ALIVE
+    assert verdict_of(refused({"error": {"message": "out of memory"}})) is Verdict.FAILED
+    assert verdict_of(refused(b"flagged")) is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        ("m" * 200, "m" * 200),
+        ("m" * 201, "asked-model"),
+        ("a\nb", "asked-model"),
+        ("\u202em", "asked-model"),
+        ("", "asked-model"),
+        (5, "asked-model"),
+    ],
+)
+def test_the_name_of_the_model(named, shown):
+    """The server's name for the model, if it can be one; else the one that was asked for."""
+    assert read({**chat_body(), "model": named}).model == shown
 
 
 def test_a_cut_answer_with_text_is_an_answer():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llm_bot.llm_client import LLMRequest, Message
 from llm_bot.llm_client.adapters import NOTHING_KNOWN, HTTPReply, Knowledge, get_adapter
-from llm_bot.llm_client.adapters.refusals import said_by_server
+from llm_bot.llm_client.adapters.said import said_by_server
 from llm_bot.llm_client.adapters.wording import is_code_of_refusal, refused_names
 from tests.unit.llm_client.support import config
 
@@ -342,7 +342,7 @@ def test_what_is_not_refused_stays(error):
     ],
 )
 def test_the_token_cap_changes_its_name(error, sent):
-    """A cap that is refused goes under its other name, and only then is left out."""
+    """A cap that is refused goes under its other name, and is never left out."""
     parameters = {sent: 100}
     first = lesson(error, parameters=parameters)
     assert first == Knowledge(refused_caps=frozenset({sent}))
@@ -351,10 +351,7 @@ def test_the_token_cap_changes_its_name(error, sent):
     assert other != sent
     assert first.applied_to({other: 5}) == {other: 5}
     refused = says(f"Unsupported parameter: {other}")
-    second = lesson(refused, parameters=parameters, known=first)
-    assert second is not None
-    assert not second.swaps_token_cap
-    assert second.applied_to(parameters) == {}
+    assert lesson(refused, parameters=parameters, known=first) is None
 
 
 def test_both_names_of_the_cap():
@@ -365,9 +362,15 @@ def test_both_names_of_the_cap():
     assert known.applied_to(both) == {"max_completion_tokens": 2}
 
 
-def test_a_cap_that_is_needed_is_never_left_out():
-    """mlx keeps a cap, whatever its server says."""
-    local = {"provider": "mlx", "parameters": {"seed": 1}}
+@pytest.mark.parametrize(
+    "local",
+    [
+        {"provider": "mlx", "parameters": {"seed": 1}},
+        {"provider": "openai", "parameters": {"seed": 1, "max_tokens": 512}},
+    ],
+)
+def test_a_cap_is_never_left_out(local):
+    """Whatever a server says: without one, an answer is as long and dear as the model likes."""
     first = lesson(says("Unsupported parameter: max_tokens"), **local)
     assert first == Knowledge(refused_caps=frozenset({"max_tokens"}))
     again = says("Unsupported parameters: max_completion_tokens")
@@ -375,6 +378,11 @@ def test_a_cap_that_is_needed_is_never_left_out():
     with_seed = says("Unsupported parameters: max_completion_tokens, seed")
     seedless = lesson(with_seed, known=first, **local)
     assert seedless == Knowledge(frozenset({"seed"}), frozenset({"max_tokens"}))
+    both = says("Unsupported parameters: max_tokens, max_completion_tokens")
+    assert lesson(both, **local) == first
+    assert lesson(both, known=first, **local) is None
+    other = Knowledge(refused_caps=frozenset({"max_completion_tokens"}))
+    assert (first | other).applied_to({"max_tokens": 5}) == {"max_tokens": 5}
 
 
 STRICT = [

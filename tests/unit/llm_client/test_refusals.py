@@ -19,6 +19,7 @@ from llm_bot.llm_client import (
     ValidationError,
 )
 from llm_bot.llm_client.adapters import HTTPReply, get_adapter
+from llm_bot.llm_client.breaker import Verdict, verdict_of
 from llm_bot.llm_client.redaction import MASK, MAX_TEXT
 from tests.unit.llm_client.support import KEY, config, request
 
@@ -105,6 +106,89 @@ def test_an_unknown_model_under_another_status(status):
     assert isinstance(refusal(503, coded), GenerationError)
     quoted = {"error": {"message": "flagged: he said x is not a valid model ID"}}
     assert isinstance(refusal(400, quoted), ValidationError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "Your input was flagged for violence."}},
+        {"error": {"message": "No.", "code": "content_policy_violation"}},
+        {"error": {"message": "No.", "type": "content_filter"}},
+        {"error": {"code": 403, "message": "No.", "metadata": {"flagged_input": "x"}}},
+        {"error": {"message": "No.", "innererror": {"content_filter_result": {}}}},
+        {"error": {"message": "No.", "metadata": {"raw": '{"error": "Moderation says no"}'}}},
+        {"message": "Blocked by our safety system"},
+        b"Request violates the usage policies",
+    ],
+)
+def test_a_line_that_is_moderated(body):
+    """A 403 that speaks of moderation is about the request, not about the key."""
+    error = refusal(403, body)
+    assert type(error) is ValidationError
+    assert (error.retryable, error.status) == (False, 403)
+    assert verdict_of(error) is Verdict.ALIVE
+    assert isinstance(refusal(401, body), AuthenticationError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>policy</html>",
+        {"error": "Country, region, or territory not supported"},
+        {"error": {"message": "No.", "metadata": {"provider_name": "safety first"}}},
+        {"error": {"message": "No.", "metadata": "flagged"}},
+    ],
+)
+def test_a_forbidden_key(body):
+    """Any other 403 is about the key."""
+    assert isinstance(refusal(403, body), AuthenticationError)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Only 'text' content type is supported.",
+        "[METAL] Command buffer execution failed: Insufficient Memory",
+        "list index out of range",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+    ],
+)
+def test_a_404_of_something_else(said):
+    """Some servers fail with a 404 whatever goes wrong: the model may well be there."""
+    error = refusal(404, {"error": said})
+    assert type(error) is ValidationError
+    assert said in str(error)
+    assert verdict_of(error) is Verdict.ALIVE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>404</html>",
+        b"404 page not found",
+        {"detail": "Not Found"},
+        {"error": {"message": "No.", "code": "model_not_found"}},
+        {"error": {"message": "No.", "code": "DeploymentNotFound"}},
+        {"error": {"message": "No.", "type": "not_found_error"}},
+        {"error": {"message": "No.", "param": "model"}},
+        {"error": "The model `x` does not exist or you do not have access to it."},
+        {"error": "No endpoints found for x."},
+        {"error": "Model x is not loaded"},
+        {"error": "No models loaded. Please load a model."},
+        {"error": "[Errno 2] No such file or directory: 'x/config.json'"},
+        {"error": "Model type x not supported."},
+        {"error": "Unexpected endpoint or method. (POST /chat/completions)"},
+        {"message": "no Route matched with those values"},
+        {"error": "Unknown request URL: POST /x. Please check the URL"},
+        {"error": "invalid model: x"},
+        {"error": "x has been deprecated. Use another."},
+    ],
+)
+def test_a_404_of_the_model_or_the_path(body):
+    """Silence, an HTML page, or words of what is missing: the model or the path."""
+    assert type(refusal(404, body)) is ModelNotFoundError
 
 
 BY_PROVIDER = [

@@ -1,0 +1,56 @@
+"""Sends insights to whoever listens on the bus, beside the room and as slowly as the bus is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from llm_bot.agents.schemas import Insight
+from llm_bot.errors import BusError
+from llm_bot.stream_buffer import StreamBuffer, StreamTrack
+
+log = logging.getLogger(__name__)
+
+
+def insights_subject(channel: str) -> str:
+    """Where the insights about a room go; in lower case, as subjects mind it and rooms don't.
+
+    >>> insights_subject("FilmNight")
+    'llm_bot.insights.filmnight'
+    """
+    return f"llm_bot.insights.{channel.lower()}"
+
+
+async def publish_insights(
+    buffer: StreamBuffer,
+    send: Callable[[bytes], Awaitable[None]],
+    *,
+    is_wanted: Callable[[], bool],
+) -> None:
+    """Send each insight as JSON as it comes, until cancelled; none about a private message.
+
+    Where `send` is slower than they come, the oldest are lost. One that can't be sent isn't kept.
+    Whatever else goes wrong is logged once of each kind, and ends nothing.
+    """
+    is_failing = False
+    failures: set[str] = set()
+    async for insight in buffer.follow(StreamTrack.INSIGHTS, after=buffer.last):
+        if not isinstance(insight, Insight) or insight.is_private:
+            continue
+        try:
+            if not is_wanted():
+                continue
+            await send(insight.model_dump_json().encode())
+            is_failing = False
+        except BusError as error:
+            if not is_failing:
+                log.info(
+                    "insight.not_published",
+                    extra={"channel": insight.channel, "error": str(error)},
+                )
+            is_failing = True
+        except Exception as error:
+            kind = type(error).__name__
+            if kind not in failures:
+                failures.add(kind)
+                log.exception("insight.error", extra={"channel": insight.channel})

@@ -1,0 +1,180 @@
+"""The whole program on the memory bus, a scripted model, and the live page in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from playwright.async_api import Browser, Page, async_playwright
+from prometheus_client import CollectorRegistry
+
+from llm_bot.app import App
+from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.config import Config
+from llm_bot.demo.connector import StandInConnector
+from llm_bot.health import HealthServer
+from llm_bot.web.access import Access
+from llm_bot.web.demo_actions import DemoActions
+from llm_bot.web.server import LivePage
+from tests.servers import LOOPBACK
+from tests.unit.llm_client.scripted_server import ScriptedServer
+
+BOT, ROOM, DOMAIN = "Marvin", "FilmNight", "cytube.example"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+)
+TOKEN = "a-token-of-the-tests"
+
+
+def chromium() -> str | None:
+    """The browser of this machine, if it has one."""
+    return next(filter(None, map(shutil.which, CHROMIUMS)), None)
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    """A headless one with nothing remembered."""
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=chromium(), args=[*ARGUMENTS])
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+
+class Stage:
+    """Entered, the bot hears its rooms and the page can be had at `url`."""
+
+    def __init__(
+        self,
+        *,
+        rooms: tuple[str, ...] = (ROOM,),
+        limits: Mapping[str, float] | None = None,
+        shows_text: bool = True,
+        demo: DemoActions | None = None,
+        health: dict[str, Any] | None = None,
+        **sections: Any,
+    ) -> None:
+        self.model = ScriptedServer()
+        self.bus = MemoryEventBus()
+        self._names = rooms
+        self._limits = limits or {}
+        self._shows_text = shows_text
+        self._demo = demo
+        self._health = health or {}
+        self._sections = sections
+        self._stop = asyncio.Event()
+        self._stack = AsyncExitStack()
+        self.rooms: dict[str, StandInConnector] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.model)
+        config = self._config()
+        ready = asyncio.Event()
+        token = config.health.token
+        app = self.app = App(
+            config,
+            stop=self._stop,
+            bus=self.bus,
+            chance=lambda: 0.7,
+            on_decision=lambda *told: self.page.feed.note_line(*told),
+            on_ready=ready.set,
+        )
+        self.page = LivePage(
+            Access(config.health.host, lambda: token.get_secret_value() if token else None),
+            rooms=lambda: [service.room for service in app._rooms],
+            limiter=app._limiter,
+            clock=app._clock,
+            status=app.status,
+            shows_text=lambda: self._shows_text,
+            demo=self._demo,
+        )
+        for name in self._names:
+            connector = StandInConnector(self.bus, channel=name, domain=DOMAIN, bot_name=BOT)
+            self.rooms[name] = await self._stack.enter_async_context(connector)
+        running = asyncio.create_task(app.run())
+        self._stack.push_async_callback(self._end, running)
+        async with asyncio.timeout(10):
+            await ready.wait()
+        await self.serve(0)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.go_away()
+        await self._stack.aclose()
+
+    async def _end(self, running: asyncio.Task[None]) -> None:
+        self._stop.set()
+        await asyncio.wait_for(running, 10)
+
+    def _config(self) -> Config:
+        limits = {"global_cooldown_seconds": 0, "media_change_cooldown_seconds": 0, **self._limits}
+        return Config.model_validate(
+            {
+                "nats": {"servers": ["nats://127.0.0.1:9"]},
+                "channels": [{"name": name} for name in self._names],
+                "bot": {"username": BOT},
+                "llm_api": {
+                    "provider": "openai",
+                    "base_url": f"{self.model.url}/v1",
+                    "api_key": "sk-test-0123456789",
+                    "model": "stand-in",
+                    "retry_attempts": 0,
+                },
+                "triggers": [{"type": "mention"}, {"type": "pm"}],
+                "rate_limits": limits,
+                "replies": {"min_interval_seconds": 0, "confirm_seconds": 1},
+                "health": {"enabled": False, **self._health},
+                "shutdown_grace_seconds": 1,
+                **self._sections,
+            }
+        )
+
+    async def serve(self, port: int) -> None:
+        """Let the page be had, at any free port if it is 0."""
+        self.page._is_over = False
+        self._server = HealthServer(
+            self.app.config.health.model_copy(update={"host": LOOPBACK, "port": port}),
+            status=self.app.status,
+            is_ready=self.app.is_ready,
+            registry=CollectorRegistry(),
+            parts=[self.page],
+        )
+        await self._server.__aenter__()
+
+    async def go_away(self) -> None:
+        """The page can't be had any more; what is connected is let go."""
+        await self._server.__aexit__(None, None, None)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def room(self) -> StandInConnector:
+        return self.rooms[self._names[0]]
+
+
+async def opened(browser: Browser, stage: Stage, **context: Any) -> Page:
+    """The page of `stage`; an error in it fails whatever waits for it."""
+    page = await (await browser.new_context(**context)).new_page()
+    page.set_default_timeout(10_000)
+    await page.goto(f"{stage.url}/")
+    return page

@@ -1,0 +1,526 @@
+"""The bus on Redis, as far as the contract of all buses doesn't say it, and the daemon on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from llm_bot.app import App
+from llm_bot.bus import redis as redis_module
+from llm_bot.bus import redis_link
+from llm_bot.bus.framing import pack, unpack
+from llm_bot.bus.redis import RedisEventBus, redis_bus
+from llm_bot.config import Config
+from llm_bot.decisions import DecisionRecord, Outcome
+from llm_bot.delivery import OutboundBuffer, RoomDelivery, SendState
+from llm_bot.demo.connector import StandInConnector
+from llm_bot.demo.kryten import Dialect
+from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.errors import BusError, BusUnavailableError, NotPermittedError, RequestTimeoutError
+from llm_bot.ports import Event, SystemClock
+from tests.fakes import ManualClock
+from tests.servers import RedisServer, eventually, free_port
+from tests.unit import builders
+
+PASSWORD = "pass-word-1"
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, **options: Any) -> AsyncIterator[RedisEventBus]:
+    """A bus that has connected, on a client of its own."""
+    bus = RedisEventBus(Redis.from_url(url), chance=lambda: 0.1, **options)
+    try:
+        await bus.connect()
+        yield bus
+    finally:
+        await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def foreigner(url: str) -> AsyncIterator[Redis]:
+    """Somebody who knows Redis and nothing of us."""
+    client = Redis.from_url(url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def caught_up(bus: RedisEventBus, *heard: list[Event]) -> None:
+    """Return when all that was published before is handled; the marks are taken out of `heard`."""
+    await bus.publish("the.mark", b"")
+    await eventually(lambda: all(one and one[-1].subject == "the.mark" for one in heard))
+    for one in heard:
+        one.pop()
+
+
+def settings(model: StandInModelServer, **sections: Any) -> Config:
+    """The daemon's configuration, without pauses."""
+    return Config.model_validate(
+        {
+            "nats": {"servers": ["nats://127.0.0.1:9"], "max_reconnect_attempts": 1},
+            "bus": {"type": "redis"},
+            "channels": [{"name": "RoomA"}],
+            "bot": {"username": "MyBot"},
+            "llm_api": {
+                "provider": "ollama",
+                "base_url": model.base_url,
+                "model": "stand-in",
+                "retry_attempts": 0,
+            },
+            "rate_limits": {"global_cooldown_seconds": 0},
+            "replies": {"min_interval_seconds": 0, "confirm_seconds": 2},
+            "health": {"enabled": False},
+            **sections,
+        }
+    )
+
+
+# --- the frame around a message ---
+
+
+@given(
+    st.one_of(st.binary(), st.binary().map(lambda rest: b"NATS/1.0\r\n" + rest)),
+    st.dictionaries(
+        st.text("abcXYZ-09", min_size=1),
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n")).map(str.strip),
+    ),
+)
+def test_what_is_packed_is_unpacked(data, headers):
+    """Any body with any headers comes out as it went in."""
+    assert unpack("a", pack(data, headers)) == Event("a", data, headers or None)
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "message"),
+    [
+        (b'{"a":1}', None, b'{"a":1}'),
+        (b"", None, b""),
+        (b"{}", {"A": "1", "B": "é"}, b"NATS/1.0\r\nA: 1\r\nB: \xc3\xa9\r\n\r\n{}"),
+        (b"NATS/1.0\r\nA: 1\r\n\r\n", None, b"NATS/1.0\r\n\r\nNATS/1.0\r\nA: 1\r\n\r\n"),
+    ],
+)
+def test_the_frame(data, headers, message):
+    """Headers go in front of the body as NATS writes them; without any there is only the body
+    (BUS-5).
+    """
+    assert pack(data, headers) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"NATS/1.0",
+        b"NATS/1.0\r\n",
+        b"NATS/1.0\r\nA: 1\r\n",
+        b"NATS/1.0\r\nno header\r\n\r\nx",
+        b"NATS/1.0\r\nA B: 1\r\n\r\nx",
+        b"NATS/1.0\r\nA: \xff\r\n\r\nx",
+        b"NATS/1.0\nA: 1\n\nx",
+        b' NATS/1.0\r\nA: 1\r\n\r\n{"a": 1}',
+    ],
+)
+def test_what_is_no_frame(message):
+    """What only looks like a frame is a body, whole."""
+    assert unpack("a", message) == Event("a", message)
+
+
+# --- what others publish and hear ---
+
+
+async def test_foreign_messages(redis_server):
+    """Whoever publishes with plain Redis is heard, with headers or without; so are we by them."""
+    async with connected(redis_server.url) as bus, foreigner(redis_server.url) as client:
+        heard: list[Event] = []
+        await bus.subscribe("a.*", heard.append)
+        await client.publish("a.b", '{"content": "hi"}')
+        await client.publish("a.c", b"NATS/1.0\r\nSource: x\r\n\r\n{}")
+        await client.publish("a.d", b"NATS/1.0\r\nbroken")
+        await eventually(lambda: len(heard) == 3)
+        async with client.pubsub(ignore_subscribe_messages=True) as listener:
+            await listener.subscribe("out")
+            await listener.get_message(timeout=5)
+            await bus.publish("out", {"n": 1})
+            message = await listener.get_message(timeout=5)
+
+    assert heard[0]["content"] == "hi"
+    assert [one.headers for one in heard] == [None, {"Source": "x"}, None]
+    assert heard[1].data == b"{}"
+    assert heard[2].data == b"NATS/1.0\r\nbroken"
+    assert message is not None
+    assert message["data"] == b'{"n":1}'
+
+
+async def test_channels_that_are_no_subjects(redis_server):
+    """Channels with white space, or that are no text, are dropped and counted."""
+    async with connected(redis_server.url) as bus, foreigner(redis_server.url) as client:
+        heard: list[Event] = []
+        await bus.subscribe(">", heard.append)
+        for channel in (b"a b", b"\xff", b"a\r\nb"):
+            await client.publish(channel, b"x")
+        await caught_up(bus, heard)
+
+        assert heard == []
+        assert bus.undecodable == 3
+
+
+# --- routes ---
+
+
+async def test_once_each_whatever_else_matches(redis_server):
+    """However many subscriptions fit a message, each hears it once, and all in order."""
+    patterns = ["a.b.c", "a.b.c", "a.b.*", "a.b.>", "a.*.c", "*.b.c", "a.>", ">", "*.*.*"]
+    async with connected(redis_server.url) as bus:
+        heard: list[list[Event]] = [[] for _ in patterns]
+        for pattern, to in zip(patterns, heard, strict=True):
+            await bus.subscribe(pattern, to.append)
+        expected = [b"%d" % number for number in range(200)]
+        for body in expected:
+            await bus.publish("a.b.c", body)
+        await eventually(lambda: all(len(to) >= len(expected) for to in heard))
+        await bus.flush()
+
+        assert [[event.data for event in to] for to in heard] == [expected] * len(patterns)
+
+
+async def test_a_star_is_one_token(redis_server):
+    """A star of Redis crosses dots, ours doesn't."""
+    async with connected(redis_server.url) as bus:
+        star: list[Event] = []
+        both: list[Event] = []
+        await bus.subscribe("a.*.c", star.append)
+        await bus.subscribe(">", both.append)
+        for subject in ("a.x.c", "a.x.y.c", "a..c", "a.c"):
+            await bus.publish(subject, b"")
+        await caught_up(bus, both)
+
+        assert [event.subject for event in star] == ["a.x.c", "a..c"]
+        assert len(both) == 4
+
+
+@pytest.mark.parametrize("token", ["a?", "[ab]", "a\\", "a[", "]", "a^", "{a}", "$JS", "ä"])
+async def test_special_characters(redis_server, token):
+    """What means something in a glob of Redis is a character like any other in a subject."""
+    async with connected(redis_server.url) as bus:
+        exact: list[Event] = []
+        wild: list[Event] = []
+        every: list[Event] = []
+        await bus.subscribe(f"{token}.x", exact.append)
+        await bus.subscribe(f"{token}.*", wild.append)
+        await bus.subscribe(">", every.append)
+        await bus.publish(f"{token}.x", b"")
+        for other in ("a", "b", "ab", "ax"):
+            await bus.publish(f"{other}.x", b"")
+        await caught_up(bus, every)
+
+        assert [event.subject for event in exact] == [f"{token}.x"]
+        assert [event.subject for event in wild] == [f"{token}.x"]
+
+
+async def test_one_leaves_a_shared_route(redis_server):
+    """Others on the route hear on; whoever comes back hears again."""
+    async with connected(redis_server.url) as bus:
+        first: list[Event] = []
+        second: list[Event] = []
+        going = await bus.subscribe("a.*", first.append)
+        await bus.subscribe("a.>", second.append)
+        await bus.publish("a.b", b"1")
+        await going.unsubscribe()
+        await bus.publish("a.b", b"2")
+        await asyncio.gather(going.unsubscribe(), bus.subscribe("a.*", first.append))
+        await bus.publish("a.b", b"3")
+        await eventually(lambda: len(first) == 2)
+
+        assert [event.data for event in first] == [b"1", b"3"]
+        assert [event.data for event in second] == [b"1", b"2", b"3"]
+
+
+async def test_leaving_and_coming_at_once(redis_server):
+    """Subscribing while the last one leaves the same subject isn't undone by that."""
+    async with connected(redis_server.url) as bus:
+        old: list[Event] = []
+        new: list[Event] = []
+        subscription = await bus.subscribe("a", old.append)
+        for _ in range(20):
+            _, following = await asyncio.gather(
+                subscription.unsubscribe(), bus.subscribe("a", new.append)
+            )
+            subscription = following
+        await bus.publish("a", b"x")
+        await eventually(lambda: new)
+
+        assert old == []
+        assert len(new) == 1
+
+
+async def test_overflow_is_counted(redis_server):
+    """What doesn't fit into a subscription's queue is dropped and counted."""
+    async with connected(redis_server.url, pending_messages=4) as bus:
+        release = asyncio.Event()
+        heard: list[Event] = []
+
+        async def slow(event: Event) -> None:
+            await release.wait()
+            heard.append(event)
+
+        await bus.subscribe("a", slow)
+        for number in range(10):
+            await bus.publish("a", b"%d" % number)
+        await bus.flush()
+        release.set()
+        await eventually(lambda: len(heard) + bus.dropped == 10)
+
+        assert bus.dropped >= 5
+        assert [event.data for event in heard][:4] == [b"0", b"1", b"2", b"3"]
+
+
+# --- the connection ---
+
+
+async def test_nobody_there(caplog):
+    """After the last try the error says where, how often and why; what is secret isn't told."""
+    port = free_port()
+    client = Redis.from_url(f"redis://me:{PASSWORD}@127.0.0.1:{port}")
+    bus = RedisEventBus(client, clock=ManualClock(passes_up_to=60), tries=3)
+
+    with pytest.raises(BusUnavailableError) as caught:
+        await bus.connect()
+    with pytest.raises(BusUnavailableError, match="not connected"):
+        await bus.subscribe("a", lambda event: None)
+    await bus.close()
+
+    assert f"127.0.0.1:{port} (tries: 3)" in str(caught.value)
+    assert "Connect call failed" in str(caught.value)
+    assert PASSWORD not in str(caught.value) + caplog.text + repr(caplog.records)
+
+
+async def test_wrong_password(own_redis_server, caplog):
+    """A login that the server refuses is called so, and the password isn't shown."""
+    server = own_redis_server(config="requirepass another-word\n")
+    for url in (server.url, server.url.replace("//", f"//:{PASSWORD}@")):
+        bus = RedisEventBus(Redis.from_url(url), tries=1)
+        with pytest.raises(BusUnavailableError, match="refused the login") as caught:
+            await bus.connect()
+        assert PASSWORD not in str(caught.value) + caplog.text
+        await bus.close()
+
+
+async def test_login(own_redis_server):
+    """With the right password in the configuration there is a connection."""
+    server = own_redis_server(config=f"requirepass {PASSWORD}\n")
+    async with StandInModelServer() as model:
+        config = settings(model, bus={"type": "redis", "url": server.url, "password": PASSWORD})
+    bus = redis_bus(config, clock=SystemClock(), chance=lambda: 0.1)
+    await bus.connect()
+    try:
+        assert bus.is_connected
+        async with foreigner(server.url.replace("//", f"//:{PASSWORD}@")) as client:
+            names = {one["name"] for one in await client.client_list()}
+        assert config.instance in names
+    finally:
+        await bus.close()
+
+
+async def test_permissions(own_redis_server):
+    """What the account may not hear or say is known at once; all else goes on."""
+    server = own_redis_server(
+        config=f"user default on >{PASSWORD} resetchannels &ok.* allcommands\n"
+    )
+    async with connected(server.url.replace("//", f"//:{PASSWORD}@")) as bus:
+        heard: list[Event] = []
+        allowed = await bus.subscribe("ok.a", heard.append)
+        refused = await bus.subscribe("other.a", heard.append)
+        assert (allowed.refused, refused.refused) == (False, True)
+        with pytest.raises(NotPermittedError):
+            await bus.publish("other.a", b"")
+        await bus.publish("ok.a", b"x")
+        await eventually(lambda: heard)
+
+        assert [event.subject for event in heard] == ["ok.a"]
+        await refused.unsubscribe()
+
+
+@pytest.mark.parametrize(
+    "options", [{"decode_responses": True}, {"protocol": 3}, {"protocol": 2}, {"socket_timeout": 1}]
+)
+async def test_whatever_the_client_is_set_to(redis_server, options):
+    """The bus uses where the client connects to, and who it is; the client stays its owner's."""
+    client = Redis.from_url(redis_server.url, **options)
+    bus = RedisEventBus(client)
+    await bus.connect()
+    heard: list[Event] = []
+    await bus.subscribe("a.*", heard.append)
+    await bus.publish("a.b", b"\xff", {"A": "1"})
+    await eventually(lambda: heard)
+    await bus.close()
+
+    assert heard == [Event("a.b", b"\xff", {"A": "1"})]
+    assert await client.ping()
+    await client.aclose()
+
+
+async def test_another_kind_of_client():
+    """A client that isn't for asyncio is refused in words."""
+    with pytest.raises(TypeError, match=r"needs a redis\.asyncio\.Redis"):
+        RedisEventBus(redis.Redis())  # type: ignore[arg-type]
+
+
+def test_without_the_library():
+    """Where redis-py is missing, the module can be imported, and the error says what to
+    install (BUS-6).
+    """
+    program = """
+import sys
+sys.modules["redis"] = None
+from llm_bot.bus.redis import RedisEventBus
+from llm_bot.errors import BusUnavailableError
+try:
+    RedisEventBus(None)
+except BusUnavailableError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert 'pip install "llm-chat-bot[redis]"' in done.stdout, done.stderr
+
+
+async def test_a_server_that_falls_silent(own_redis_server, monkeypatch):
+    """A server that says nothing counts as lost; what was sent to it isn't repeated."""
+    monkeypatch.setattr(redis_link, "PING_SECONDS", 0.5)
+    monkeypatch.setattr(redis_link, "PONG_SECONDS", 0.5)
+    monkeypatch.setattr(redis_module, "ANSWER_SECONDS", 0.2)
+    server: RedisServer = own_redis_server()
+    async with connected(server.url) as bus:
+        heard: list[Event] = []
+        await bus.subscribe("a", heard.append)
+        server.pause()
+        with pytest.raises(RequestTimeoutError):
+            await bus.publish("a", b"perhaps")
+        with pytest.raises(BusError):
+            await bus.flush(0.1)
+        await eventually(lambda: not bus.is_connected)
+        with pytest.raises(BusUnavailableError):
+            await bus.publish("a", b"never")
+
+        server.kill()
+        server.restart()
+        await asyncio.wait_for(bus.wait_connected(), 10)
+        await bus.publish("a", b"after")
+        await eventually(lambda: heard)
+
+        assert [event.data for event in heard] == [b"after"]
+
+
+async def test_cancelled_publishers(redis_server):
+    """Whoever gives up waiting for the server's word disturbs nobody else."""
+    async with connected(redis_server.url) as bus:
+        heard: list[Event] = []
+        await bus.subscribe("a", heard.append)
+        for _ in range(20):
+            task = asyncio.create_task(bus.publish("a", b"x"))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+        await bus.publish("a", b"last")
+        await eventually(lambda: heard and heard[-1].data == b"last")
+
+        assert bus.is_connected
+        assert bus.reconnects == 0
+
+
+async def test_many_outages(own_redis_server):
+    """Each time it comes back with all subscriptions, once each."""
+    server = own_redis_server()
+    async with connected(server.url) as bus:
+        heard: list[Event] = []
+        for pattern in ("a.b", "a.*", "other.>"):
+            await bus.subscribe(pattern, heard.append)
+        for number in range(1, 4):
+            server.kill()
+            await eventually(lambda: not bus.is_connected)
+            server.restart()
+            await asyncio.wait_for(bus.wait_connected(), 10)
+            heard.clear()
+            await bus.publish("a.b", b"x")
+            await eventually(lambda: len(heard) == 2)
+            await bus.flush()
+            assert len(heard) == 2
+            assert bus.reconnects == number
+
+
+# --- the daemon on it ---
+
+
+async def test_a_reply_without_an_answer(own_redis_server, monkeypatch):
+    """If the server doesn't say that it has the reply, it may have it: it isn't sent again."""
+    monkeypatch.setattr(redis_module, "ANSWER_SECONDS", 0.2)
+    server = own_redis_server()
+    async with connected(server.url) as bus:
+        clock = SystemClock()
+        delivery = RoomDelivery(
+            builders.room(),
+            bus=bus,
+            clock=clock,
+            buffer=OutboundBuffer(1),
+            source="llm_bot",
+            request_timeout=1,
+        )
+        record = DecisionRecord("id-1", "MyChannel", "alice", 0.0, "chat", None)
+        server.pause()
+        result = await delivery.send("hi", builders.line(), record, clock.monotonic() + 5)
+        delivery.close()
+        server.kill()
+
+    assert result.state is SendState.UNKNOWN
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+async def test_a_reply_is_published(redis_server, dialect):
+    """Without requests the reply goes out as the plain command, in each dialect, and is seen
+    (BUS-4).
+    """
+    stop, ready = asyncio.Event(), asyncio.Event()
+    records: list[DecisionRecord] = []
+    requests: list[Event] = []
+    async with (
+        StandInModelServer() as model,
+        connected(redis_server.url) as rooms_bus,
+        StandInConnector(
+            rooms_bus, channel="RoomA", domain="cytube.example", bot_name="MyBot", dialect=dialect
+        ) as room,
+    ):
+        await rooms_bus.subscribe("kryten.robot.command", requests.append)
+        config = settings(model, bus={"type": "redis", "url": redis_server.url})
+        bus: Any = redis_bus(config, clock=SystemClock(), chance=lambda: 0.1)
+        app = App(
+            config,
+            stop=stop,
+            bus=bus,
+            on_decision=lambda room, record, line: records.append(record),
+            on_ready=ready.set,
+        )
+        running = asyncio.create_task(app.run())
+        await asyncio.wait_for(ready.wait(), 5)
+        await room.say("alice", "MyBot: which film is it?")
+        await eventually(lambda: room.said)
+        await room.pm("alice", "and when?")
+        await eventually(lambda: len(room.said) == 2)
+        replied = [record for record in records if record.user == "alice"]
+        await eventually(lambda: all(one.outcome is Outcome.REPLIED for one in replied))
+        assert app.is_ready()
+        stop.set()
+        await asyncio.wait_for(running, 10)
+
+    assert [to for to, _ in room.said] == [None, "alice"]
+    assert len(replied) == 2
+    assert requests == []
+    assert not bus.is_connected

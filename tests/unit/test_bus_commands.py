@@ -1,0 +1,142 @@
+"""`ping`, `status` and `why` over a bus: whatever comes, an answer goes back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_bot import bus_commands
+from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus_commands import CommandResponder, command_subject
+from llm_bot.inquiries import Inquiries
+from llm_bot.ports import Event
+from tests.fakes import ManualClock
+from tests.unit.stage import Stage
+
+
+class Scene:
+    """A room, a bus, and a process that answers on it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.bus = MemoryEventBus()
+        self.responder = CommandResponder(
+            self.bus,
+            service="llm_bot",
+            version="1.2.3",
+            status=lambda: {"status": "healthy"},
+            inquiries=Inquiries(lambda: [stage.room]),
+            clock=ManualClock(),
+        )
+
+    async def ask(self, request: Any) -> dict[str, Any]:
+        body = request if isinstance(request, bytes) else json.dumps(request).encode()
+        answer = await self.bus.request(command_subject("llm_bot"), body, timeout=5)
+        told = json.loads(answer.data)
+        assert told["service"] == "llm_bot"
+        assert isinstance(told, dict)
+        return told
+
+
+@pytest.fixture
+async def scene():
+    async with Stage("Good evening.") as stage:
+        scene = Scene(stage)
+        await scene.bus.subscribe(command_subject("llm_bot"), scene.responder.hear)
+        yield scene
+        await scene.bus.close()
+
+
+async def test_ping(scene):
+    """Says who answers, and its version."""
+    assert await scene.ask({"command": "ping"}) == {
+        "service": "llm_bot",
+        "command": "ping",
+        "success": True,
+        "data": {"version": "1.2.3"},
+    }
+
+
+async def test_status(scene):
+    """The same as /health."""
+    assert (await scene.ask({"command": "status"}))["data"] == {"status": "healthy"}
+
+
+async def test_why(scene):
+    """The latest records, ten unless `last` says otherwise, by room and id if those are given."""
+    for number in range(12):
+        record = scene.stage.say(f"line {number}")
+    told = await scene.ask({"command": "why"})
+    assert len(told["data"]["decisions"]) == 10
+    request = {"command": "why", "channel": scene.stage.room.config.name, "last": 2}
+    assert len((await scene.ask(request))["data"]["decisions"]) == 2
+    told = await scene.ask({"command": "why", "id": record.correlation_id, "meta": {"source": "x"}})
+    (decision,) = told["data"]["decisions"]
+    assert decision["outcome"] == "no_match"
+
+
+@pytest.mark.parametrize(
+    ("request_body", "why"),
+    [
+        (b"", "isn't JSON"),
+        (b"\xff\xfe", "isn't JSON"),
+        (b"[" * 100_000, "isn't JSON"),
+        ([1], "isn't a JSON object"),
+        ({}, "no command; known are ping, status, why"),
+        ({"command": "reboot"}, "no such command"),
+        ({"command": ["ping"]}, "no such command"),
+        ({"command": "why", "last": 0}, "last must be a whole number"),
+        ({"command": "why", "limit": 3}, "'limit' isn't known"),
+        ({"command": "why", "channel": "nowhere"}, "no room 'nowhere'"),
+    ],
+)
+async def test_bad_requests_are_answered(scene, request_body, why):
+    """An error that says what is wrong; what isn't a command isn't repeated."""
+    told = await scene.ask(request_body)
+    assert told["success"] is False
+    assert why in told["error"]
+    assert told["command"] in (None, "why")
+
+
+async def test_an_answer_that_is_too_long_says_so(scene, monkeypatch):
+    """NATS would refuse it, and the asker would wait in vain (CMD-2)."""
+    monkeypatch.setattr(bus_commands, "MAX_REPLY_BYTES", 500)
+    for number in range(5):
+        scene.stage.say(f"line {number}")
+    told = await scene.ask({"command": "why"})
+    assert "ask for fewer" in told["error"]
+    assert (await scene.ask({"command": "ping"}))["success"]
+
+
+async def test_without_a_way_back_nothing_happens(scene):
+    """A message that isn't a request is no reason to publish."""
+    await scene.responder.hear(Event("llm_bot.command", b'{"command": "ping"}'))
+    assert scene.bus.handler_errors == 0
+
+
+async def test_a_bus_that_is_gone_is_told_once(scene, caplog):
+    """The answer is lost with the connection; a storm of requests doesn't fill the log."""
+    scene.bus.disconnect()
+    for _ in range(100):
+        await scene.responder.hear(Event("llm_bot.command", b"{}", reply="_INBOX.1"))
+    told = [record for record in caplog.records if record.message == "command.not_answered"]
+    assert 0 < len(told) < 20
+
+
+@given(body=st.binary(max_size=200) | st.text().map(str.encode))
+def test_no_body_breaks_it(body):
+    """Whatever the bytes are, the answer is JSON with an error or data."""
+    responder = CommandResponder(
+        MemoryEventBus(),
+        service="llm_bot",
+        version="1",
+        status=dict,
+        inquiries=Inquiries(list),
+        clock=ManualClock(),
+    )
+    told = json.loads(responder._answer(body))
+    assert ("data" in told) is told["success"]
