@@ -29,7 +29,7 @@ def main() -> None:
     pairs = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
     said = list(dict.fromkeys(line for pair in pairs for line in pair["context"]))
     replies = [pair["reply"] for pair in pairs]
-    print("lines  state   median   95th percentile (µs)")  # noqa: T201
+    print("lines  state   median   95th percentile (µs)")
     for length in (1, 20, 50):
         windows = [said[at : at + length] for at in range(0, len(said) - length, 5)]
         for state in ("warm", "cold", "first"):
@@ -38,7 +38,7 @@ def main() -> None:
                 for call in range(CALLS)
             ]
             slow = statistics.quantiles(taken, n=20)[-1]
-            print(f"{length:5}  {state:6}{statistics.median(taken):8.0f}{slow:10.0f}")  # noqa: T201
+            print(f"{length:5}  {state:6}{statistics.median(taken):8.0f}{slow:10.0f}")
 
 
 def one_call(window: list[str], reply: str, state: str) -> float:
