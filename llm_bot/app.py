@@ -7,7 +7,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from llm_bot import __version__
@@ -17,15 +16,14 @@ from llm_bot.bus_choice import OwnBus, make_bus
 from llm_bot.bus_commands import CommandResponder, command_subject
 from llm_bot.commands import iso_time
 from llm_bot.config import Config, NatsConfig
-from llm_bot.config_loader import NEEDS_RESTART, differences
 from llm_bot.decisions import DecisionRecord
 from llm_bot.delivery import RETRY_SECONDS, OutboundBuffer
-from llm_bot.errors import BusError, BusUnavailableError, ConfigError
+from llm_bot.errors import BusUnavailableError
 from llm_bot.event_handler import OnDecision
 from llm_bot.health import HealthServer
 from llm_bot.inquiries import Inquiries
-from llm_bot.llm_client import ConfigurationError, LLMClient
-from llm_bot.logging_config import FloodSampler, configure_logging
+from llm_bot.llm_client import LLMClient
+from llm_bot.logging_config import FloodSampler
 from llm_bot.metrics import CountedModel, Metrics
 from llm_bot.model_holder import ModelHolder
 from llm_bot.model_settings import client_config
@@ -33,8 +31,9 @@ from llm_bot.models import ChatLine, Dialect
 from llm_bot.ports import Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
-from llm_bot.room_service import RoomService, Surroundings
-from llm_bot.rooms import PreparedRooms, Rooms
+from llm_bot.room_service import Surroundings
+from llm_bot.rooms import Rooms
+from llm_bot.running_config import Load, RunningConfig
 from llm_bot.tally import Tally
 from llm_bot.web.access import Access
 from llm_bot.web.decisions import DecisionsRoute
@@ -42,23 +41,6 @@ from llm_bot.web.demo_actions import DemoActions
 from llm_bot.web.server import LivePage
 
 log = logging.getLogger(__name__)
-
-Load = Callable[[], Config]
-"""Reads the configuration anew. Raises `ConfigError`."""
-
-MAX_SECRETS_KEPT = 50
-"""Secrets that no reply may tell: the newest, and replaced ones, which may still open something."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """All of a reload that can fail: `loaded` as the file says, `config` as it will run."""
-
-    loaded: Config
-    config: Config
-    secrets: tuple[str, ...]
-    client: LLMClient
-    rooms: PreparedRooms
 
 
 class App:
@@ -81,7 +63,6 @@ class App:
         load: Load | None = None,
         demo: DemoActions | None = None,
     ) -> None:
-        self.config = config
         self._stop = stop
         self._clock = clock or SystemClock()
         self._chance = chance
@@ -97,7 +78,6 @@ class App:
         self._reload = asyncio.Event()
         self._is_started = False
         self._model: ModelHolder | None = None
-        self._secrets = config.secrets()
         self.inquiries = Inquiries(self._all_rooms)
         self.metrics = Metrics(
             rooms=self._all_rooms,
@@ -106,6 +86,9 @@ class App:
             limiter=self._limiter,
             clock=self._clock,
             outbound_depth=lambda: self._buffer.depth,
+        )
+        self._running = RunningConfig(
+            config, rooms=self._rooms, metrics=self.metrics, open_client=self._open_client
         )
         token = config.health.token
         self._access = Access(
@@ -122,6 +105,11 @@ class App:
                 shows_text=lambda: demo is not None or self.config.logging.content == "full",
                 demo=demo,
             )
+
+    @property
+    def config(self) -> Config:
+        """As it runs."""
+        return self._running.config
 
     async def run(self) -> None:
         """Start, serve until `stop` is set, and stop in order.
@@ -157,66 +145,7 @@ class App:
         while await self._unless_stopped(self._reload.wait()):
             self._reload.clear()
             if self._load is not None:
-                await self._change(self._load, model)
-
-    async def _change(self, load: Load, model: ModelHolder) -> None:
-        """Swap the configuration as one step, or keep the running one and say why."""
-        preparing = asyncio.ensure_future(self._prepare(load))
-        try:
-            if not await self._unless_stopped(preparing):
-                return
-        except (ConfigError, ConfigurationError, BusError) as error:
-            self._keep(str(error))
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, what runs can go on
-            self._keep(f"{type(error).__name__}: {error}", error)
-            return
-        prepared = preparing.result()
-        # Up to the end of `_swap` nothing waits, so nobody sees half of it.
-        gone = self._swap(prepared, model)
-        await asyncio.gather(self._rooms.tidy_up(gone), model.close_unused())
-
-    async def _prepare(self, load: Load) -> Prepared:
-        """Everything that can fail. If it does, or is cancelled, nothing of it is left."""
-        loaded = await asyncio.to_thread(load)
-        known = dict.fromkeys((*loaded.secrets(), *self._secrets))
-        secrets = tuple(known)[:MAX_SECRETS_KEPT]
-        running = self.config
-        # Before anything is tried with them: errors may quote them.
-        configure_logging(running.logging, running.log_level, secrets=secrets)
-        config = kept_until_restart(running, loaded)
-        client = await self._open_client(config)
-        try:
-            rooms = await self._rooms.prepare(config, secrets)
-        except BaseException:
-            await client.aclose()
-            raise
-        return Prepared(loaded, config, secrets, client, rooms)
-
-    def _swap(self, prepared: Prepared, model: ModelHolder) -> list[RoomService]:
-        """Let the prepared configuration run; the rooms that it has no more are returned."""
-        config = prepared.config
-        changes = differences(self.config, prepared.loaded)
-        gone = self._rooms.swap(prepared.rooms)
-        model.replace(prepared.client)
-        self.metrics.forget_failures()
-        self.config = config
-        self._secrets = prepared.secrets
-        configure_logging(config.logging, config.log_level, secrets=prepared.secrets)
-        self.metrics.note_reload(succeeded=True)
-        for change in changes:
-            log.log(
-                logging.WARNING if change.needs_restart else logging.INFO,
-                "config.needs_restart" if change.needs_restart else "config.changed",
-                extra={"path": change.path, "old": change.old, "new": change.new},
-            )
-        log.info("config.reloaded", extra={"changes": len(changes)})
-        return gone
-
-    def _keep(self, why: str, bug: Exception | None = None) -> None:
-        """The running configuration goes on: say so."""
-        self.metrics.note_reload(succeeded=False)
-        log.error("config.reload_failed", exc_info=bug, extra={"error": why})
+                await self._running.change(self._load, model, unless_stopped=self._unless_stopped)
 
     async def _open_client(self, config: Config) -> LLMClient:
         """A client for the model that `config` names. Raises the client's `ConfigurationError`."""
@@ -376,8 +305,3 @@ class App:
 def dialects(config: NatsConfig) -> tuple[Dialect, ...]:
     """The dialects to listen to."""
     return tuple(Dialect) if config.dialect == "auto" else (Dialect(config.dialect),)
-
-
-def kept_until_restart(running: Config, loaded: Config) -> Config:
-    """`loaded`, with the sections that only a restart can change as they run."""
-    return loaded.model_copy(update={name: getattr(running, name) for name in NEEDS_RESTART})
