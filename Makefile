@@ -31,7 +31,7 @@ demo: $(RUNTIME) ## watch the bot in a room, with nothing else needed
 
 test: $(DEVELOPMENT) nats-server redis-server chromium ## all tests, with coverage
 	@$(IN_VENV) -m coverage erase
-	$(IN_VENV) -m coverage run -m pytest $(ARGS)
+	$(IN_VENV) -m coverage run -m pytest -n 2 --dist worksteal $(ARGS)
 	@$(IN_VENV) -m coverage combine -q
 	@$(IN_VENV) -m coverage report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import pytest
@@ -533,7 +534,8 @@ def test_no_text_takes_long(piece, form):
             adapter.read_chat(CHAT, HTTPReply(429, {}, body), now=0.0)
         return time.process_time() - started
 
-    assert min(judge() for _ in range(3)) < 0.05
+    limit = 0.05 * (6 if sys.gettrace() else 1)
+    assert min(judge() for _ in range(3)) < limit
 
 
 def test_words_that_are_not_ascii():
