@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import itertools
 import logging
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -370,16 +371,23 @@ class _NatsSubscription:
         self._client = client
         self._handler = handler
         self._raw: Subscription | None = None
+        self._begun: Awaitable[None] | None = None
         self._end: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        with _translated(self.subject):
-            self._raw = await self._client.subscribe(
-                self.subject,
-                cb=self._deliver,  # type: ignore[arg-type] # MendedClient makes events
-                pending_msgs_limit=PENDING_MESSAGES,
-                pending_bytes_limit=PENDING_BYTES,
-            )
+        options: dict[str, Any] = {
+            "cb": self._deliver,
+            "pending_msgs_limit": PENDING_MESSAGES,
+            "pending_bytes_limit": PENDING_BYTES,
+        }
+        client, subject = self._client, self.subject
+        with _translated(subject):
+            if inspect.iscoroutinefunction(self._handler):
+                self._raw = await client.subscribe(subject, **options)
+            else:
+                self._raw = await client.subscribe_in_place(
+                    subject, self._handle_in_place, **options
+                )
         if not self._client.is_connected:
             self._client.forget_unsent()  # the reconnect itself asks for it
 
@@ -397,9 +405,22 @@ class _NatsSubscription:
         if self._end is not None:
             self._end.cancel()
 
+    def _handle_in_place(self, event: Event) -> bool:
+        """Let a plain function handle `event`; false if it turns out to be none: what it has begun
+        is then awaited in `_deliver`."""
+        try:
+            self._begun = self._handler(event)
+        except Exception as exc:  # noqa: BLE001 - nor the reader of the whole connection
+            self._bus.handler_failed(event, exc)
+        return self._begun is None
+
     async def _deliver(self, event: Event) -> None:
         try:
-            result = self._handler(event)
+            result = self._begun
+            if result is None:
+                result = self._handler(event)
+            else:
+                self._begun = None
             if result is not None:
                 await result
         except asyncio.CancelledError as exc:

@@ -27,6 +27,34 @@ class MendedClient(Client):
         super().__init__()
         self._on_refusal = on_refusal
         self._on_undecodable = on_undecodable
+        self._in_place: dict[int, Callable[[Event], bool]] = {}
+
+    async def subscribe_in_place(
+        self, subject: str, handle: Callable[[Event], bool], **options: Any
+    ) -> Subscription:
+        """`subscribe`, with the reader itself calling `handle` for each event until it returns
+        false: that event and all later ones go through a queue to the task of `cb`."""
+        # Known in advance: an event that comes before `subscribe` returns must not be overtaken.
+        number = self._sid + 1
+        self._in_place[number] = handle
+        try:
+            return await self.subscribe(subject, **options)
+        except BaseException:
+            self._in_place.pop(number, None)
+            raise
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        """The queue and the task of nats-py take a third of what an event costs in all."""
+        handle = self._in_place.get(sid)
+        if handle is not None:
+            fields = await self._process_headers(headers) if headers else None
+            event = self._build_message(sid, subject, reply, data, fields)
+            if event is None or handle(event):
+                return
+            del self._in_place[sid]
+        await super()._process_msg(sid, subject, reply, data, headers)
 
     def _build_message(
         self,
@@ -121,6 +149,7 @@ class MendedClient(Client):
             with contextlib.suppress(errors.Error, OSError):
                 await self._send_unsubscribe(raw._id)
                 await self.flush(seconds)  # type: ignore[arg-type] # it takes fractions
+        self._in_place.pop(raw._id, None)
         self._remove_sub(raw._id)
         worker = cast("asyncio.Task[None]", raw._wait_for_msgs_task)
         handled = asyncio.create_task(raw._pending_queue.join())

@@ -515,6 +515,51 @@ async def test_interleaved_order(make_bus, nats_server):
     assert [(event.subject, event.data) for event in heard] == expected
 
 
+async def test_plain_function_that_returns_a_coroutine(make_bus, nats_server):
+    """It is found out at the first event; each is handled once, and in order."""
+    bus = make_bus(nats_server.url)
+    await bus.connect()
+    trace: list[str] = []
+
+    async def handle(event: Event) -> None:
+        trace.append(f"begin {event.data.decode()}")
+        await asyncio.sleep(0)
+        trace.append(f"end {event.data.decode()}")
+
+    subscription = await bus.subscribe("a", lambda event: handle(event))
+    for number in range(3):
+        await bus.publish("a", b"%d" % number)
+    await settled(bus)
+    await subscription.unsubscribe()
+
+    assert trace == [f"{what} {number}" for number in range(3) for what in ("begin", "end")]
+
+
+async def test_events_on_the_way_of_the_subscription(make_bus):
+    """What a server sends before `subscribe` has returned is heard in its order."""
+    sent = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(INFO)
+        while line := await reader.readline():
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+            if line.startswith(b"SUB"):
+                number = line.split()[-1]
+                writer.write(b"".join(b"MSG a %s 1\r\n%d\r\n" % (number, n) for n in range(5)))
+                sent.set()
+
+    async with scripted(serve) as url:
+        bus = make_bus(url)
+        await bus.connect()
+        heard: list[Event] = []
+        await bus.subscribe("a", heard.append)
+        await asyncio.wait_for(sent.wait(), 5)
+        await eventually(lambda: len(heard) == 5)
+
+    assert bodies(heard) == [b"0", b"1", b"2", b"3", b"4"]
+
+
 async def test_slow_consumer(make_bus, nats_server, monkeypatch, caplog):
     """What doesn't fit into the pending events is dropped, counted and logged; the rest goes on."""
     monkeypatch.setattr(nats_client, "PENDING_MESSAGES", 10)
@@ -704,8 +749,8 @@ def test_internals_of_nats_py():
     for name in (
         "_attempt_reconnect", "_build_message", "_connect_command", "_connect_to_server",
         "_error_cb", "_pending", "_pending_data_size", "_process_err", "_process_headers",
-        "_process_op_err", "_ps", "_remove_sub", "_send_ping", "_send_unsubscribe",
-        "_server_info", "_status", "_transport",
+        "_process_msg", "_process_op_err", "_ps", "_remove_sub", "_send_ping",
+        "_send_unsubscribe", "_server_info", "_sid", "_status", "_transport",
     ):  # fmt: skip
         assert hasattr(client, name), name
     assert hasattr(client._ps, "buf")
