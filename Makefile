@@ -18,11 +18,11 @@ $(shell test -x $(IN_VENV) || rm -f $(RUNTIME) $(DEVELOPMENT))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-real bench lint types lock clean python nats-server \
-	redis-server chromium
+.PHONY: help setup demo test test-all test-plain test-uvloop test-real image-test bench docs lint types \
+	lock clean python nats-server redis-server chromium buildah podman runc debootstrap
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(DEVELOPMENT) ## everything for working on it; llm-bot is then .venv/bin/llm-bot
 
@@ -35,8 +35,38 @@ test: $(DEVELOPMENT) nats-server redis-server chromium ## all tests, with covera
 	@$(IN_VENV) -m coverage combine -q
 	@$(IN_VENV) -m coverage report
 
+# The versions that pyproject.toml allows and that this was written for.
+PYTHONS := 3.11 3.12 3.13
+test-all: nats-server redis-server chromium ## all tests on each Python here, and edges on uvloop (minutes)
+	@failed=; for version in $(PYTHONS); do \
+		found=; \
+		for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python; do \
+			if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then echo "Python $$version isn't here"; continue; fi; \
+		$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON="$$found" test-plain \
+			|| failed="$$failed $$version"; \
+	done; \
+	$(MAKE) --no-print-directory VENV=.venv-uvloop test-uvloop || failed="$$failed uvloop"; \
+	test -z "$$failed" || { echo "failed on:$$failed" >&2; exit 1; }
+
+test-plain: $(DEVELOPMENT)
+	$(IN_VENV) --version
+	$(IN_VENV) -m pytest -q -n 2 --dist worksteal $(ARGS)
+
+test-uvloop: $(DEVELOPMENT)
+	@$(PIP) install --quiet --require-hashes -r requirements-extras.txt
+	$(IN_VENV) -c 'import uvloop; print("uvloop", uvloop.__version__)'
+	$(IN_VENV) -m pytest -q -n 2 --dist worksteal tests/integration $(ARGS)
+
 test-real: $(DEVELOPMENT) ## the client library against real model servers, which it installs (minutes)
 	$(IN_VENV) -m pytest -m integration_real tests/real -rs $(ARGS)
+
+image-test: $(DEVELOPMENT) buildah podman runc debootstrap nats-server ## build the image and run it (as root; minutes)
+	$(IN_VENV) -m pytest -m image tests/image -rs $(ARGS)
+
+docs: $(DEVELOPMENT) ## write docs/CONFIGURATION.md and docs/API.md anew
+	$(IN_VENV) -m docs.generate
 
 bench: $(DEVELOPMENT) ## what requests to a model cost, and judging a reply (minutes)
 	$(IN_VENV) benchmarks/llm_client.py $(ARGS)
@@ -54,10 +84,13 @@ LOCKED := -m uv pip compile --quiet --universal --python-version 3.11 --generate
 lock: $(DEVELOPMENT) ## pin what pyproject.toml asks for; ARGS=--upgrade takes newer versions
 	$(IN_VENV) $(LOCKED) $(ARGS) pyproject.toml -o requirements.txt
 	$(IN_VENV) $(LOCKED) $(ARGS) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(IN_VENV) $(LOCKED) $(ARGS) --extra redis --extra speed -c requirements-dev.txt pyproject.toml \
+		-o requirements-extras.txt
 
 clean: ## take away whatever these targets made
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .real-servers
+	rm -rf $(VENV) .venv-* build dist *.egg-info .coverage .coverage.* .hypothesis
+	rm -rf --one-file-system .image
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .real-servers .bench
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.txt | python
@@ -90,5 +123,5 @@ python: # asked only for making the environment
 	@test -x $(IN_VENV) || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		$(call debian,python3-venv); }
 
-nats-server redis-server chromium:
+nats-server redis-server chromium buildah podman runc debootstrap:
 	@command -v $@ >/dev/null || { $(call debian,$@); }

@@ -13,17 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from llm_bot.config import REPEATED_CHANNEL, Config, LLMProviderConfig
 from llm_bot.config_difference import NEEDS_RESTART, FieldChange, differences
 from llm_bot.config_environment import Substitution, as_number_or_flag, substitute
-from llm_bot.config_fields import repeated
+from llm_bot.config_fields import Section, repeated
 from llm_bot.config_files import NamedFiles
 from llm_bot.config_problems import Explainer, located
+from llm_bot.config_sections import HealthConfig
 from llm_bot.config_triggers import SINGLE_TRIGGERS, repeated_trigger
 from llm_bot.config_warnings import doubtful_settings, unknown_keys
 from llm_bot.config_yaml import (
@@ -41,8 +42,10 @@ __all__ = [
     "LoadedConfig",
     "differences",
     "load_config",
+    "load_health",
 ]
 
+_ModelT = TypeVar("_ModelT", bound=Section)
 _VISION_VARIABLE = "VISION_MODEL"
 _WANTED: dict[str, type | tuple[type, ...]] = {
     "int_type": int,
@@ -83,7 +86,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     files = NamedFiles(substitution.data, path.absolute().parent, substitution, explain)
     problems += files.problems
     problems += [explain.problem(*repetition) for repetition in _repetitions(substitution.data)]
-    config, errors = _validated(substitution)
+    config, errors = _validated(substitution, Config)
     problems += _new(explain.problems(errors), problems)
     if config is None or problems:
         raise ConfigFileError(source, _in_order(problems), unknown_keys(document))
@@ -93,6 +96,29 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
         *doubtful_settings(config, document),
     ]
     return LoadedConfig(config, tuple(_in_order(warnings)), source)
+
+
+class _HealthAlone(Section):
+    health: HealthConfig = Field(default_factory=HealthConfig)
+
+
+def load_health(path: Path, environ: Mapping[str, str]) -> HealthConfig:
+    """Where the bot of `path` listens, whatever is wrong in other sections. No file is read.
+
+    Raises `ConfigFileError` where that can't be known.
+    """
+    document = read_yaml(_text_of(path))
+    if document.data is None:
+        raise ConfigFileError(str(path), document.problems, ())
+    data = {key: value for key, value in document.data.items() if key == "health"}
+    substitution = substitute(data, environ)
+    alone, errors = _validated(substitution, _HealthAlone)
+    explain = Explainer(document, substitution.data, substitution.names)
+    problems = [explain.problem(*fault) for fault in substitution.faults]
+    problems += _new(explain.problems(errors), problems)
+    if alone is None or problems:
+        raise ConfigFileError(str(path), _in_order(problems), ())
+    return alone.health
 
 
 def _text_of(path: Path) -> str:
@@ -123,17 +149,19 @@ def _text_of(path: Path) -> str:
         raise ConfigFileError(str(path), [problem], ()) from None
 
 
-def _validated(substitution: Substitution) -> tuple[Config | None, list[ErrorDetails]]:
+def _validated(
+    substitution: Substitution, model: type[_ModelT]
+) -> tuple[_ModelT | None, list[ErrorDetails]]:
     """The models' judgement, asked again once values of the environment are numbers and flags."""
-    config, errors = _judged(substitution.data)
+    config, errors = _judged(substitution.data, model)
     if errors and _convert(substitution, errors):
-        return _judged(substitution.data)
+        return _judged(substitution.data, model)
     return config, errors
 
 
-def _judged(data: Any) -> tuple[Config | None, list[ErrorDetails]]:
+def _judged(data: Any, model: type[_ModelT]) -> tuple[_ModelT | None, list[ErrorDetails]]:
     try:
-        return Config.model_validate(data), []
+        return model.model_validate(data), []
     except ValidationError as exc:
         return None, exc.errors(include_url=False, include_input=False)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from llm_bot.cli.running import Address, NoAnswerError
-from llm_bot.config_loader import ConfigFileError, load_config
+from llm_bot.config_loader import ConfigFileError, load_health
 
 PATH = "/health"
 
@@ -16,7 +16,7 @@ PATH = "/health"
 def run(config_path: Path) -> int:
     """Ask `/health`. 0 if it answers with 200, else 1 and one line on standard error."""
     try:
-        health = load_config(config_path, os.environ).config.health
+        health = load_health(config_path, os.environ)
     except ConfigFileError as exc:
         return _unwell(f"{exc.source}: not usable, see llm-bot check --config {exc.source}")
     try:

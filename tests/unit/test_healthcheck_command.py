@@ -77,6 +77,33 @@ async def test_bot_that_answers_is_well(
     assert err == ""
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "llm_api: {model: any, api_key_file: ./gone}",
+        "nats: {servers: ['${NOBODY_SET_THIS}']}",
+        "triggers: [{type: telepathy}]",
+        "channels: none at all",
+        "bot: {}\nbot: {}",
+    ],
+)
+async def test_only_the_health_section_matters(serve: Serve, tmp_path: Path, broken: str) -> None:
+    """A file that a reload would refuse, or a key just being exchanged, doesn't make it unwell."""
+    port = await serve(web.Response())
+    path = tmp_path / "config.yaml"
+    health = f"{{host: 0.0.0.0, port: {port}, token_file: ./gone}}"
+    path.write_text(f"{broken}\nhealth: {health}\n")
+    assert await run(path) == 0
+
+
+async def test_port_of_the_environment(
+    serve: Serve, configuration: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`${NAME}` is filled in, as a number where one is wanted."""
+    monkeypatch.setenv("BOT_PORT", str(await serve(web.Response())))
+    assert await run(configuration("{port: '${BOT_PORT}'}")) == 0
+
+
 @pytest.mark.parametrize("status", [404, 500, 503, 204, 302])
 async def test_any_other_answer_is_unwell(
     serve: Serve,
@@ -161,6 +188,10 @@ async def test_silence_is_unwell(
         ("{enabled: false}", "health.enabled is false"),
         ("{port: 0}", "health.port is 0"),
         ("{port: many}", "not usable"),
+        ("{port: '${NOBODY_SET_THIS}'}", "not usable"),
+        ("nowhere", "not usable"),
+        ("{host: 0.0.0.0}", "not usable"),
+        ("{", "not usable"),
         ("{host: a..b, port: 1, token: 0123456789}", "http://a..b:1/health: "),
     ],
 )
