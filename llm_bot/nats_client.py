@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import inspect
 import itertools
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from nats import errors
 from nats.aio.client import Server
-from nats.aio.subscription import Subscription
 
 from llm_bot.bus.key_value import (
     can_exist,
@@ -33,14 +29,12 @@ from llm_bot.errors import (
     NotPermittedError,
 )
 from llm_bot.nats_connection import MendedClient
+from llm_bot.nats_errors import told, translated, without_user
 from llm_bot.nats_login import login_options
+from llm_bot.nats_subscription import NatsSubscription
 from llm_bot.ports import Body, Clock, Event, Handler
 
 log = logging.getLogger(__name__)
-
-# What waits for one handler at most; more is dropped and counted.
-PENDING_MESSAGES = 65_536
-PENDING_BYTES = 64 * 1024 * 1024
 
 # Seconds between two tries to connect: doubled each time, of which a random part is waited.
 BACKOFF_BASE = 0.5
@@ -51,15 +45,12 @@ BACKOFF_CAP = 30.0
 PING_SECONDS = 10
 UNANSWERED_PINGS = 2
 
-# Longest waits, in seconds: for the server's word that a subscription has ended; for the handlers
-# and the last flush when the bus closes; for the socket to close after that.
-UNSUBSCRIBE_SECONDS = 2.0
+# Longest waits, in seconds: for the handlers and the last flush when the bus closes; for the socket
+# to close after that.
 CLOSE_SECONDS = 5.0
 DISCONNECT_SECONDS = 1.0
 
 _REFUSAL = re.compile(r'violation for (subscription|publish)\b[^"]*"([^"]*)"', re.IGNORECASE)
-_LOGIN_REFUSED = re.compile(r"authoriz|authentic", re.IGNORECASE)
-_USER_INFO = re.compile(r"//\S*@")
 
 
 class NatsBus:
@@ -78,7 +69,7 @@ class NatsBus:
         self._chance = chance
         self._name = name
         self._client: MendedClient | None = None
-        self._subscriptions: set[_NatsSubscription] = set()
+        self._subscriptions: set[NatsSubscription] = set()
         self._replies: dict[str, PendingReply] = {}
         self._inbox: str | None = None
         self._inboxes = itertools.count(1)
@@ -115,9 +106,9 @@ class NatsBus:
             if failure is None:
                 return
             if round_ == limit:
-                servers = ", ".join(map(_without_user, self._config.servers))
+                servers = ", ".join(map(without_user, self._config.servers))
                 raise BusUnavailableError(
-                    f"can't connect to NATS at {servers} (tries: {round_}): {_told(failure)}"
+                    f"can't connect to NATS at {servers} (tries: {round_}): {told(failure)}"
                 ) from failure
             await self._clock.sleep(self._backoff(round_ - 1))
 
@@ -131,10 +122,10 @@ class NatsBus:
             # whatever it was, it counts as a try, and the last one is told.
             except Exception as exc:  # noqa: BLE001
                 failure = exc
-                fields = {"server": _without_user(server), "error": _told(exc)}
+                fields = {"server": without_user(server), "error": told(exc)}
                 log.warning("nats.connect_failed", extra=fields)
             else:
-                log.info("nats.connected", extra={"server": _without_user(server)})
+                log.info("nats.connected", extra={"server": without_user(server)})
                 return None
         return failure
 
@@ -186,7 +177,7 @@ class NatsBus:
 
     async def flush(self, timeout: float = 5.0) -> None:
         client = self._require_connection()
-        with _translated("flush"):
+        with translated("flush"):
             await client.flush(timeout)  # type: ignore[arg-type]
 
     async def close(self) -> None:
@@ -217,12 +208,18 @@ class NatsBus:
 
     # --- what goes over it ---
 
-    async def subscribe(self, subject: str, handler: Handler) -> _NatsSubscription:
+    async def subscribe(self, subject: str, handler: Handler) -> NatsSubscription:
         """Also possible while the connection is away: it is made when it comes back."""
         check_pattern(subject)
         if self._client is None or self._closing is not None:
             raise BusUnavailableError("not connected" if self._client is None else "closed")
-        subscription = _NatsSubscription(self, self._client, subject, handler)
+        subscription = NatsSubscription(
+            self._client,
+            subject,
+            handler,
+            on_failure=self._handler_failed,
+            on_end=self._subscriptions.discard,
+        )
         self._subscriptions.add(subscription)
         try:
             await subscription.start()
@@ -246,7 +243,7 @@ class NatsBus:
         if size > client.max_payload:
             raise BusError(f"{size} bytes on {subject}, the server takes {client.max_payload}")
         headers = None if event.headers is None else dict(event.headers)
-        with _translated(subject):
+        with translated(subject):
             await client.publish(subject, event.data, reply, headers)
 
     async def request(
@@ -314,7 +311,7 @@ class NatsBus:
                 log.warning("nats.dropped", extra=fields)
         elif not self._closed:
             event = "nats.error" if self._client.is_connected else "nats.reconnect_failed"
-            log.warning(event, extra={"error": _told(error)})
+            log.warning(event, extra={"error": told(error)})
 
     async def _on_disconnected(self) -> None:
         if self._client is None or self._closing is not None:
@@ -329,7 +326,7 @@ class NatsBus:
         self._reconnect_tries = 0
         self._up.set()
         server = self._client and self._client.connected_url
-        fields = {"server": server and _without_user(server.geturl())}
+        fields = {"server": server and without_user(server.geturl())}
         log.info("nats.reconnected", extra=fields | {"reconnects": self._reconnects})
 
     def _on_refusal(self, text: str) -> None:
@@ -353,97 +350,11 @@ class NatsBus:
         if is_logged(self.undecodable):
             log.warning("nats.undecodable", extra={"undecodable": self.undecodable})
 
-    def handler_failed(self, event: Event, error: BaseException) -> None:
+    def _handler_failed(self, event: Event, error: BaseException) -> None:
         self.handler_errors += 1
         if is_logged(self.handler_errors):
             fields = {"subject": event.subject, "handler_errors": self.handler_errors}
             log.error("bus.handler_failed", exc_info=error, extra=fields)
-
-    def forget(self, subscription: _NatsSubscription) -> None:
-        self._subscriptions.discard(subscription)
-
-
-class _NatsSubscription:
-    def __init__(self, bus: NatsBus, client: MendedClient, subject: str, handler: Handler) -> None:
-        self.subject = subject
-        self.refused = False
-        self._bus = bus
-        self._client = client
-        self._handler = handler
-        self._raw: Subscription | None = None
-        self._begun: Awaitable[None] | None = None
-        self._end: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        options: dict[str, Any] = {
-            "cb": self._deliver,
-            "pending_msgs_limit": PENDING_MESSAGES,
-            "pending_bytes_limit": PENDING_BYTES,
-        }
-        client, subject = self._client, self.subject
-        with _translated(subject):
-            if inspect.iscoroutinefunction(self._handler):
-                self._raw = await client.subscribe(subject, **options)
-            else:
-                self._raw = await client.subscribe_in_place(
-                    subject, self._handle_in_place, **options
-                )
-        if not self._client.is_connected:
-            self._client.forget_unsent()  # the reconnect itself asks for it
-
-    async def unsubscribe(self) -> None:
-        if self._raw is None:
-            return
-        if self._end is None:
-            self._end = asyncio.create_task(self._client.end(self._raw, UNSUBSCRIBE_SECONDS))
-            self._end.add_done_callback(lambda _: self._bus.forget(self))
-        if not self._client.is_current(self._raw):  # a handler can't wait for its own end
-            await asyncio.shield(self._end)
-
-    def abandon(self) -> None:
-        """Wait no longer for a handler that `unsubscribe` still waits for: cancel it."""
-        if self._end is not None:
-            self._end.cancel()
-
-    def _handle_in_place(self, event: Event) -> bool:
-        """Let a plain function handle `event`; false if it turns out to be none: what it has begun
-        is then awaited in `_deliver`."""
-        try:
-            self._begun = self._handler(event)
-        except Exception as exc:  # noqa: BLE001 - nor the reader of the whole connection
-            self._bus.handler_failed(event, exc)
-        return self._begun is None
-
-    async def _deliver(self, event: Event) -> None:
-        try:
-            result = self._begun
-            if result is None:
-                result = self._handler(event)
-            else:
-                self._begun = None
-            if result is not None:
-                await result
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Something that the handler waited for was cancelled. nats-py would go deaf.
-            self._bus.handler_failed(event, exc)
-        except Exception as exc:  # noqa: BLE001 - a handler must not end the stream
-            self._bus.handler_failed(event, exc)
-
-
-def _without_user(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _told(error: Exception) -> str:
-    """`error` for people to read, without user names or passwords."""
-    text = _USER_INFO.sub("//", str(error)) or type(error).__name__
-    if _LOGIN_REFUSED.search(text):
-        return f"the server refused the login: {text}"
-    return "no answer in time" if isinstance(error, TimeoutError) else text
 
 
 def _header_size(headers: Mapping[str, str] | None) -> int:
@@ -451,25 +362,6 @@ def _header_size(headers: Mapping[str, str] | None) -> int:
         return 0
     lines = (len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items())
     return len(b"NATS/1.0\r\n\r\n") + sum(lines)
-
-
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Exceptions of nats-py as ours."""
-    try:
-        yield
-    except (
-        errors.ConnectionClosedError,
-        errors.ConnectionDrainingError,
-        errors.ConnectionReconnectingError,
-        errors.OutboundBufferLimitError,
-        errors.StaleConnectionError,
-    ) as exc:
-        raise BusUnavailableError(f"{what}: {exc}") from exc
-    except errors.Error as exc:
-        raise BusError(f"{what}: {exc}") from exc
-    except OSError as exc:
-        raise BusUnavailableError(f"{what}: {exc}") from exc
 
 
 async def _bounded(work: Coroutine[Any, Any, None], seconds: float) -> None:

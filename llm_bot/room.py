@@ -20,7 +20,7 @@ from llm_bot.context_window import (
     WindowLine,
 )
 from llm_bot.deciding import ArmedTrigger
-from llm_bot.decisions import DecisionLog, DecisionRecord, Outcome
+from llm_bot.decisions import DecisionLog, DecisionRecord, Delivery, Outcome
 from llm_bot.guard import Guard
 from llm_bot.lane import Lane
 from llm_bot.loops import LoopDetector
@@ -259,10 +259,20 @@ class Room:
         record.outcome = outcome
         if detail:
             record.detail = detail
+        self.note_concluded(record, outcome)
+
+    def note_concluded(self, record: DecisionRecord, outcome: Outcome) -> None:
+        """A record has got that outcome: count it, and tell whoever wants to know."""
         # The member itself is a str; to ask for its `value` takes as long as all the rest here.
         self.tally.decisions[outcome] += 1
         if self.on_concluded is not None:
             self.on_concluded(record)
+
+    def note_delivery(self, record: DecisionRecord, delivery: Delivery) -> None:
+        """What became of a line that was sent."""
+        if record.reply is not None:
+            record.reply.delivery = delivery.value
+        self.tally.deliveries[delivery.value] += 1
 
 
 def _hints(triggers: tuple[ArmedTrigger, ...]) -> tuple[str, ...] | None:

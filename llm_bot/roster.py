@@ -13,12 +13,16 @@ MAX_PEOPLE = 10_000
 
 
 class Roster:
-    """The people of one room by name, case aside. `is_known` is false until a list was heard."""
+    """The people of one room by name, case aside. `is_known` is false until a list was heard.
 
-    __slots__ = ("_people", "is_known")
+    `muted` has the names, in lower case, of those who are muted: it is looked up for every line.
+    """
+
+    __slots__ = ("_people", "is_known", "muted")
 
     def __init__(self) -> None:
         self._people: dict[str, Person] = {}
+        self.muted: set[str] = set()
         self.is_known = False
 
     def __len__(self) -> int:
@@ -30,13 +34,10 @@ class Roster:
     def get(self, name: str) -> Person | None:
         return self._people.get(name.lower())
 
-    def is_muted(self, name: str) -> bool:
-        person = self._people.get(name.lower())
-        return person is not None and person.is_muted
-
     def replace(self, people: Iterable[Person]) -> None:
         """A whole list: it holds everybody, so whoever isn't on it has gone."""
         self._people = {}
+        self.muted = set()
         for person in people:
             self.join(person)
         self.is_known = True
@@ -48,11 +49,20 @@ class Roster:
             self.replace((*people, *heard))
 
     def join(self, person: Person) -> None:
-        if len(self._people) < MAX_PEOPLE or person.name.lower() in self._people:
-            self._people[person.name.lower()] = person
+        key = person.name.lower()
+        if len(self._people) < MAX_PEOPLE or key in self._people:
+            self._put(key, person)
+
+    def _put(self, key: str, person: Person) -> None:
+        self._people[key] = person
+        if person.is_muted:
+            self.muted.add(key)
+        else:
+            self.muted.discard(key)
 
     def leave(self, name: str) -> None:
         self._people.pop(name.lower(), None)
+        self.muted.discard(name.lower())
 
     def change(self, change: PersonChanged) -> None:
         """Take what the event says and keep what it doesn't; unknown names aren't added."""
@@ -64,4 +74,4 @@ class Roster:
             for name in ("rank", "is_afk", "is_muted")
             if (value := getattr(change, name)) is not None
         }
-        self._people[change.name.lower()] = msgspec.structs.replace(person, **fields)
+        self._put(change.name.lower(), msgspec.structs.replace(person, **fields))

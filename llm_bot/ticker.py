@@ -16,7 +16,7 @@ from llm_bot.deciding import (
     decide_tick,
 )
 from llm_bot.decisions import DecisionRecord, Outcome
-from llm_bot.event_handler import OnDecision
+from llm_bot.line_handler import OnDecision
 from llm_bot.llm_client import LLMError
 from llm_bot.models import ChatLine, LineKind, Origin
 from llm_bot.ports import Clock

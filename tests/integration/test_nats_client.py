@@ -17,7 +17,7 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from llm_bot import nats_client
+from llm_bot import nats_client, nats_subscription
 from llm_bot.config import NatsConfig
 from llm_bot.errors import (
     BusError,
@@ -562,7 +562,7 @@ async def test_events_on_the_way_of_the_subscription(make_bus):
 
 async def test_slow_consumer(make_bus, nats_server, monkeypatch, caplog):
     """What doesn't fit into the pending events is dropped, counted and logged; the rest goes on."""
-    monkeypatch.setattr(nats_client, "PENDING_MESSAGES", 10)
+    monkeypatch.setattr(nats_subscription, "PENDING_MESSAGES", 10)
     bus = make_bus(nats_server.url)
     await bus.connect()
     release = asyncio.Event()
@@ -676,7 +676,7 @@ async def test_flush_is_bounded(make_bus):
 
 async def test_close_with_silent_server(make_bus, monkeypatch):
     """Closing takes a bounded time, also when the server doesn't answer any more."""
-    monkeypatch.setattr(nats_client, "UNSUBSCRIBE_SECONDS", 0.1)
+    monkeypatch.setattr(nats_subscription, "UNSUBSCRIBE_SECONDS", 0.1)
     monkeypatch.setattr(nats_client, "CLOSE_SECONDS", 0.2)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
