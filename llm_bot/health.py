@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
@@ -11,11 +10,9 @@ from typing import Any, Protocol, Self
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from llm_bot.config import HealthConfig
+from llm_bot.exposition import expose
 
 log = logging.getLogger(__name__)
 
@@ -106,22 +103,8 @@ class HealthServer:
         return web.Response(body=body, status=status, content_type="application/json")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # Read here, where nothing changes meanwhile; made text of in a thread, so that a large
-        # scrape holds nobody up.
-        numbers = _Collected(tuple(self._registry.collect()))
-        body = await asyncio.to_thread(encode, numbers)
+        body, content_type = await expose(self._registry, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
-
-
-class _Collected(Collector):
-    """What a registry said at one moment."""
-
-    def __init__(self, metrics: tuple[Metric, ...]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
 
 
 @web.middleware

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client import Histogram as PrometheusHistogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llm_bot import __version__
-from llm_bot.deciding import room_demand
 from llm_bot.llm_client import Attempt, AttemptStatus, LLMRequest, LLMResponse
+from llm_bot.metric_families import PREFIX, counter, gauge, histogram
 from llm_bot.ports import Clock, EventBus, Model
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room import Room
-from llm_bot.tally import SECONDS, Histogram, Tally
-
-PREFIX = "llm_bot_"
-
-Rooms = Callable[[], Iterable[Room]]
+from llm_bot.room_metrics import RoomCollector, Rooms
+from llm_bot.tally import SECONDS, Tally
 
 
 class Metrics:
@@ -39,8 +32,9 @@ class Metrics:
         outbound_depth: Callable[[], int],
     ) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_RoomCollector(rooms, limiter, clock))
-        self.registry.register(_ProcessCollector(rooms, tally, bus, outbound_depth))
+        ProcessCollector(registry=self.registry)  # memory, processor time, files: where /proc is
+        self.registry.register(RoomCollector(rooms, limiter, clock))
+        self.registry.register(_DaemonCollector(rooms, tally, bus, outbound_depth))
         self.is_model_available = True
         self._requests = Counter(
             f"{PREFIX}llm_requests",
@@ -66,10 +60,11 @@ class Metrics:
             ["provider", "model", "kind"],
             registry=self.registry,
         )
-        self._duration = PrometheusHistogram(
+        self._duration = Histogram(
             f"{PREFIX}llm_request_duration_seconds",
             "Time of one request to a model.",
             ["provider", "model"],
+            unit="seconds",
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -81,6 +76,12 @@ class Metrics:
         )
         for result in ("ok", "failed"):
             self._reloads.labels(result)
+        self._last_reload = Gauge(
+            f"{PREFIX}config_last_reload_successful",
+            "Whether the last reload took effect (1 before the first).",
+            registry=self.registry,
+        )
+        self._last_reload.set(1)
         self._available = Gauge(
             f"{PREFIX}llm_api_available",
             "Whether the last request to a model got an answer (1 before the first).",
@@ -116,6 +117,7 @@ class Metrics:
     def note_reload(self, *, succeeded: bool) -> None:
         """The configuration was read anew, for better or worse."""
         self._reloads.labels("ok" if succeeded else "failed").inc()
+        self._last_reload.set(succeeded)
 
     def note_response(self, response: LLMResponse) -> None:
         """A model answered."""
@@ -143,107 +145,7 @@ class CountedModel:
         return response
 
 
-class _RoomCollector(Collector):
-    """Turns the numbers of every room into families when somebody scrapes."""
-
-    def __init__(self, rooms: Rooms, limiter: RateLimiter, clock: Clock) -> None:
-        self._rooms = rooms
-        self._limiter = limiter
-        self._clock = clock
-
-    def collect(self) -> Iterator[Metric]:
-        rooms = list(self._rooms())
-        yield from self._counters(rooms)
-        yield from self._gauges(rooms)
-        yield _histogram(
-            "response_length_characters",
-            "Length of what was said.",
-            {room.config.name: room.tally.response_characters for room in rooms},
-        )
-        yield _histogram(
-            "reply_duration_seconds",
-            "From the arrival of a line to the send of its reply.",
-            {room.config.name: room.tally.reply_seconds for room in rooms},
-        )
-        yield _histogram(
-            "response_relevance_score",
-            "How much a reply that was sent has to do with the conversation, 0 to 1.",
-            {room.config.name: room.tally.relevance for room in rooms},
-        )
-
-    def _counters(self, rooms: list[Room]) -> Iterator[Metric]:
-        tables: list[tuple[str, str, list[str], Callable[[Room], Mapping[Any, int]]]] = [
-            ("events_received", "Events heard.", ["event_type"], lambda r: r.tally.events),
-            (
-                "triggers_evaluated",
-                "Lines that a trigger was asked about.",
-                ["trigger_type"],
-                lambda r: r.tally.triggers_evaluated,
-            ),
-            (
-                "triggers_fired",
-                "Lines that a trigger had admitted.",
-                ["trigger_type"],
-                lambda r: r.tally.triggers_fired,
-            ),
-            (
-                "triggers_suppressed",
-                "Lines that a trigger matched and something refused.",
-                ["trigger_type", "reason"],
-                lambda r: r.tally.triggers_suppressed,
-            ),
-            (
-                "decisions",
-                "Lines, private messages and ticks, by how they ended.",
-                ["outcome"],
-                lambda r: r.tally.decisions,
-            ),
-            ("responses_sent", "Lines said.", ["target_type"], lambda r: r.tally.sent),
-            (
-                "responses_filtered",
-                "Answers that were not said.",
-                ["reason"],
-                lambda r: r.tally.filtered,
-            ),
-            (
-                "deliveries",
-                "Lines said, by what is known of their arrival.",
-                ["result"],
-                lambda r: r.tally.deliveries,
-            ),
-            ("insights", "Observations.", ["kind"], lambda r: r.tally.insights),
-        ]
-        for name, text, labels, table in tables:
-            family = CounterMetricFamily(PREFIX + name, text, labels=[*labels, "channel"])
-            for room in rooms:
-                for key, count in table(room).items():
-                    values = key if isinstance(key, tuple) else (key,)
-                    family.add_metric([*map(str, values), room.config.name], count)
-            yield family
-
-    def _gauges(self, rooms: list[Room]) -> Iterator[Metric]:
-        now = self._clock.monotonic()
-        window = _gauge("context_window_size", "Lines remembered.", ["channel"])
-        depth = _gauge("reply_queue_depth", "Replies that wait.", ["channel"])
-        skew = _gauge(
-            "clock_skew_seconds", "How far the connector's clock is ahead of CyTube's.", ["channel"]
-        )
-        remaining = _gauge(
-            "rate_limit_remaining", "Lines that a limit still allows.", ["limit_type", "channel"]
-        )
-        for room in rooms:
-            name = room.config.name
-            window.add_metric([name], len(room.window))
-            depth.add_metric([name], len(room.public_lane) + len(room.private_lane))
-            skew.add_metric([name], room.replays.skew_seconds)
-            demand = room_demand(room.key, room.config.rate_limits)
-            for limit in demand.limits:
-                left = self._limiter.remaining(demand.only(limit), now)
-                remaining.add_metric([limit.name, name], left)
-        yield from (window, depth, skew, remaining)
-
-
-class _ProcessCollector(Collector):
+class _DaemonCollector(Collector):
     """What belongs to no room."""
 
     def __init__(
@@ -256,24 +158,21 @@ class _ProcessCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         bus = self._bus
-        dropped = CounterMetricFamily(
-            f"{PREFIX}events_dropped",
+        dropped = counter(
+            "events_dropped",
             "Events that were not understood or came faster than they were handled.",
-            labels=["reason"],
+            ["reason"],
         )
         counts = {**self._tally.dropped, "slow_consumer": bus.dropped, "error": bus.handler_errors}
         for reason, count in counts.items():
             dropped.add_metric([reason], count)
         yield dropped
-        yield _histogram(
+        yield histogram(
             "event_processing_seconds",
             "From the arrival of an event to the end of its decision.",
-            {"": self._tally.event_seconds},
-            labels=[],
+            {(): self._tally.event_seconds},
         )
-        reconnects = CounterMetricFamily(
-            f"{PREFIX}nats_reconnects", "How often the connection to NATS came back."
-        )
+        reconnects = counter("nats_reconnects", "How often the connection to NATS came back.")
         reconnects.add_metric([], bus.reconnects)
         yield reconnects
         for name, text, value in (
@@ -281,25 +180,6 @@ class _ProcessCollector(Collector):
             ("active_channels", "Rooms listened to.", len(list(self._rooms()))),
             ("outbound_buffer_depth", "Replies that wait for the bus.", self._outbound_depth()),
         ):
-            family = _gauge(name, text, [])
+            family = gauge(name, text)
             family.add_metric([], value)
             yield family
-
-
-def _gauge(name: str, text: str, labels: list[str]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(PREFIX + name, text, labels=labels)
-
-
-def _histogram(
-    name: str, text: str, histograms: Mapping[str, Histogram], labels: list[str] | None = None
-) -> HistogramMetricFamily:
-    names = ["channel"] if labels is None else labels
-    family = HistogramMetricFamily(PREFIX + name, text, labels=names)
-    for channel, histogram in histograms.items():
-        cumulative = 0
-        buckets = []
-        for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
-            cumulative += count
-            buckets.append(("+Inf" if bound == float("inf") else repr(bound), cumulative))
-        family.add_metric([channel] if names else [], buckets, histogram.total)
-    return family

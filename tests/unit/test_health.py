@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest as generate_plain
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 from prometheus_client.registry import Collector
 
+from benchmarks.scrape import registry_of
 from llm_bot.config import HealthConfig
+from llm_bot.exposition import expose
 from llm_bot.health import HealthServer, Part
 from tests.servers import LOOPBACK
 
@@ -111,6 +117,76 @@ class NotingCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         self.threads.append(threading.current_thread())
         yield GaugeMetricFamily("noting", "What it says.", value=1)
+
+
+async def test_large_families_stay_whole(scene):
+    """However many samples a family has, its head stands once, in both formats, and nothing of
+    when a counter began is there (OBS-17)."""
+    counter = Counter("seen", "What was seen.", ["room"], registry=scene.registry)
+    rooms = {f'room {number} \\ "quoted"\n' for number in range(180)}
+    for room in rooms:
+        counter.labels(room).inc()
+    Gauge("empty", "Without a sample.", ["room"], registry=scene.registry)
+    for accept, parse in (("", parse_plain), (OPENMETRICS, parse_openmetrics)):
+        _, body, _ = await scene.get("/metrics", Accept=accept)
+        families = {family.name: family for family in parse(body)}
+        assert families.keys() == {"seen", "empty"}
+        assert {sample.labels["room"] for sample in families["seen"].samples} == rooms
+        assert {sample.name for sample in families["seen"].samples} == {"seen_total"}
+        assert families["empty"].samples == []
+        assert body.count("# HELP seen") == body.count("# TYPE seen") == 1
+
+
+async def test_scrape_says_what_the_library_would(scene):
+    """The slices together are, byte for byte, what the encoder makes of the whole."""
+    scene.registry.register(ManySamples())
+    for accept, encode in (("", generate_plain), (OPENMETRICS, generate_openmetrics)):
+        _, body, _ = await scene.get("/metrics", Accept=accept)
+        assert body.encode() == encode(scene.registry)
+
+
+class ManySamples(Collector):
+    """Two families of 2,500 samples each, which take some 40 ms to write."""
+
+    def collect(self) -> Iterator[Metric]:
+        for name in ("first", "second"):
+            family = GaugeMetricFamily(name, "One of many.", labels=["room", "reason"])
+            for number in range(2500):
+                family.add_metric([f"room {number}", "some"], number)
+            yield family
+
+
+async def test_scrape_lets_the_loop_go_on(scene):
+    """While a large scrape is written, other tasks have their turn every few milliseconds
+    (OBS-2). Counted in turns and not in time, since others may have the processor."""
+    scene.registry.register(ManySamples())
+    scraping = asyncio.create_task(expose(scene.registry, OPENMETRICS))
+    turns = 0
+    while not scraping.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert (await scraping)[0].endswith(b"# EOF\n")
+    assert turns >= 10
+
+
+async def test_scrape_of_1000_series_never_blocks_for_long(scene):
+    """Of no slice is the processor time more than 10 ms at 1,000 series, waiting for others and
+    the collection of garbage left out (OBS-2)."""
+    registry, series = registry_of(1000)
+    assert series >= 1000
+    slices = []
+    gc.disable()
+    try:
+        for _ in range(5):
+            scraping = asyncio.create_task(expose(registry, OPENMETRICS))
+            while not scraping.done():
+                began = time.thread_time()
+                await asyncio.sleep(0)
+                slices.append(time.thread_time() - began)
+    finally:
+        gc.enable()
+    assert len(slices) > 5 * 3
+    assert max(slices) < 0.010
 
 
 async def test_numbers_are_read_in_the_thread_that_writes_them(scene):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,13 +17,16 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from llm_bot import __version__
 from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.decisions import Outcome
 from llm_bot.event_handler import EventHandler
+from llm_bot.guard import FilterReason
 from llm_bot.llm_client import AttemptStatus, LLMRequest, Message
 from llm_bot.logging_config import FloodSampler
 from llm_bot.metrics import CountedModel, Metrics
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
+from llm_bot.room_metrics import RoomCollector
 from llm_bot.tally import Histogram, Tally
 from tests.fakes import ManualClock, ScriptedLLM, llm_attempt
 from tests.unit import builders
@@ -39,6 +43,7 @@ PROMISED = {
     "triggers_suppressed": ("counter", {"trigger_type", "reason", "channel"}),
     "decisions": ("counter", {"outcome", "channel"}),
     "config_reloads": ("counter", {"result"}),
+    "config_last_reload_successful": ("gauge", set()),
     "llm_requests": ("counter", {"provider", "model", "status"}),
     "llm_retries": ("counter", {"provider"}),
     "llm_fallbacks": ("counter", {"provider"}),
@@ -146,10 +151,10 @@ async def test_metric_has_its_promised_type_and_labels(scene, name):
 
 
 async def test_nothing_else_is_exported(scene):
-    """What isn't on the page isn't there, but for when a counter began."""
+    """What isn't on the page isn't there, but for counters' beginnings and what processes have."""
     scene.live_through_everything()
     names = {name.removeprefix(PREFIX).removesuffix("_created") for name in scene.families()}
-    assert names - set(PROMISED) == set()
+    assert {name for name in names - set(PROMISED) if not name.startswith("process_")} == set()
 
 
 async def test_labels_never_hold_what_users_said_or_are_called(scene):
@@ -198,6 +203,54 @@ def test_value_on_a_bound_belongs_to_its_bucket():
         histogram.observe(value)
     assert histogram.counts == [2, 1, 1]
     assert histogram.total == pytest.approx(5.6)
+
+
+async def test_closed_sets_are_there_from_the_start(scene):
+    """What may be counted is there with 0: a counter that comes with its first event hides it."""
+    room = {"channel": "MyChannel"}
+    for outcome in Outcome:
+        assert scene.value("decisions_total", outcome=outcome.value, **room) == 0
+    for reason in FilterReason:
+        assert scene.value("responses_filtered_total", reason=reason.value, **room) == 0
+    for result in ("echoed", "unconfirmed", "refused"):
+        assert scene.value("deliveries_total", result=result, **room) == 0
+    for kind in ("mention", "pm"):
+        assert scene.value("triggers_fired_total", trigger_type=kind, **room) == 0
+    assert scene.value("triggers_fired_total", trigger_type="contextual", **room) is None
+
+
+async def test_tick_is_counted_under_the_trigger_that_the_room_has():
+    """A room whose trigger is asked by a timer has its counters as well."""
+    room = builders.room(triggers=[{"type": "mention"}, {"type": "contextual", "enabled": True}])
+    (family,) = [
+        family
+        for family in RoomCollector(lambda: [room], RateLimiter(), ManualClock()).collect()
+        if family.name == f"{PREFIX}triggers_evaluated"
+    ]
+    found = {sample.labels["trigger_type"]: sample.value for sample in family.samples}
+    assert found == {"mention": 0, "contextual": 0}
+
+
+async def test_units_are_told_in_openmetrics(scene):
+    """Whatever is measured in seconds or characters says so."""
+    text = generate_openmetrics(scene.metrics.registry).decode()
+    told = dict(re.findall(r"^# UNIT llm_bot_(\S+) (\S+)$", text, re.MULTILINE))
+    assert told == {
+        "clock_skew_seconds": "seconds",
+        "event_processing_seconds": "seconds",
+        "llm_request_duration_seconds": "seconds",
+        "reply_duration_seconds": "seconds",
+        "response_length_characters": "characters",
+    }
+
+
+async def test_last_reload_is_told(scene):
+    """1 before the first; then whether the latest took effect."""
+    assert scene.value("config_last_reload_successful") == 1
+    scene.metrics.note_reload(succeeded=False)
+    assert scene.value("config_last_reload_successful") == 0
+    scene.metrics.note_reload(succeeded=True)
+    assert scene.value("config_last_reload_successful") == 1
 
 
 async def test_decisions_are_counted_by_outcome(scene):
@@ -299,5 +352,5 @@ async def test_each_process_has_a_registry_of_its_own(scene):
     other.room.tally.sent["chat"] += 1
     labels = {"target_type": "chat", "channel": "MyChannel"}
     assert other.value("responses_sent_total", **labels) == 1
-    assert scene.value("responses_sent_total", **labels) is None
+    assert scene.value("responses_sent_total", **labels) == 0
     await asyncio.wait_for(other.bus.close(), 5)
