@@ -68,8 +68,9 @@ image-test: $(DEVELOPMENT) buildah podman runc debootstrap nats-server ## build 
 docs: $(DEVELOPMENT) ## write docs/CONFIGURATION.md and docs/API.md anew
 	$(IN_VENV) -m docs.generate
 
-bench: $(DEVELOPMENT) ## what requests to a model cost, and judging a reply (minutes)
-	$(IN_VENV) benchmarks/llm_client.py $(ARGS)
+bench: $(DEVELOPMENT) nats-server ## what it costs, beside others; writes docs/PERFORMANCE.md (ten minutes)
+	$(IN_VENV) -m benchmarks $(ARGS)
+	$(IN_VENV) benchmarks/llm_client.py
 	$(IN_VENV) benchmarks/relevance.py
 
 lint: $(DEVELOPMENT) ## ruff: rules and format

@@ -1,0 +1,30 @@
+"""A process that imports what the daemon's libraries are, and does nothing: the yardstick.
+
+python -m benchmarks.imports
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+# The runtime dependencies of pyproject.toml, and of aiohttp its server, which is imported apart.
+LIBRARIES = (
+    "nats",
+    "httpx",
+    "aiohttp",
+    "aiohttp.web",
+    "yarl",
+    "pydantic",
+    "yaml",
+    "prometheus_client",
+    "msgspec",
+    "regex",
+)
+
+if __name__ == "__main__":
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    print(json.dumps({"ready": True}), flush=True)
+    sys.stdin.read()

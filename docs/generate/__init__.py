@@ -1,0 +1,1 @@
+"""Writes the pages of docs/ that follow from the code: `make docs`."""

@@ -1,0 +1,1 @@
+"""The project's pages are true, as far as a test can tell."""
