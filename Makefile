@@ -19,7 +19,8 @@ $(shell test -x $(IN_VENV) || rm -f $(RUNTIME) $(DEVELOPMENT))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test test-all test-plain test-uvloop test-real image-test bench docs lint types \
-	lock clean python nats-server redis-server chromium prometheus buildah podman runc debootstrap
+	lock clean python nats-server redis-server chromium prometheus buildah podman runc debootstrap \
+	systemd-analyze
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +30,7 @@ setup: $(DEVELOPMENT) ## everything for working on it; llm-bot is then .venv/bin
 demo: $(RUNTIME) ## watch the bot in a room, with nothing else needed
 	@$(IN_VENV) -m llm_bot demo $(ARGS)
 
-test: $(DEVELOPMENT) nats-server redis-server chromium prometheus ## all tests, with coverage
+test: $(DEVELOPMENT) nats-server redis-server chromium prometheus systemd-analyze ## all tests, with coverage
 	@$(IN_VENV) -m coverage erase
 	$(IN_VENV) -m coverage run -m pytest -n 2 --dist worksteal $(ARGS)
 	@$(IN_VENV) -m coverage combine -q
@@ -37,7 +38,7 @@ test: $(DEVELOPMENT) nats-server redis-server chromium prometheus ## all tests, 
 
 # The versions that pyproject.toml allows and that this was written for.
 PYTHONS := 3.11 3.12 3.13
-test-all: nats-server redis-server chromium prometheus ## all tests on each Python here, and edges on uvloop (minutes)
+test-all: nats-server redis-server chromium prometheus systemd-analyze ## all tests on each Python here, and edges on uvloop (minutes)
 	@failed=; for version in $(PYTHONS); do \
 		found=; \
 		for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python; do \
@@ -126,3 +127,6 @@ python: # asked only for making the environment
 
 nats-server redis-server chromium prometheus buildah podman runc debootstrap:
 	@command -v $@ >/dev/null || { $(call debian,$@); }
+
+systemd-analyze:
+	@command -v $@ >/dev/null || { $(call debian,systemd); }

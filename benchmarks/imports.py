@@ -9,7 +9,8 @@ import importlib
 import json
 import sys
 
-# The runtime dependencies of pyproject.toml, and of aiohttp its server, which is imported apart.
+# The runtime dependencies of pyproject.toml, and what of them is imported apart: aiohttp's server,
+# and pydantic's models, which it loads only when somebody asks for them.
 LIBRARIES = (
     "nats",
     "httpx",
@@ -17,6 +18,7 @@ LIBRARIES = (
     "aiohttp.web",
     "yarl",
     "pydantic",
+    "pydantic.main",
     "yaml",
     "prometheus_client",
     "msgspec",

@@ -30,6 +30,11 @@ class BenchmarkError(Exception):
     """A measurement can't be made; the text says which and why."""
 
 
+def _environment() -> dict[str, str]:
+    """Ours, but that modules are compiled only once, as when pip has installed them."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Process:
     """One process. The lines that it writes are kept with the time at which they were read."""
 
@@ -42,7 +47,7 @@ class Process:
             stdout=subprocess.PIPE if says == "stdout" else None,
             stderr=subprocess.PIPE if says == "stderr" else None,
             cwd=ROOT,
-            env={**os.environ, **variables},
+            env={**_environment(), **variables},
         )
         stream = self._process.stdout or self._process.stderr
         assert stream is not None

@@ -7,6 +7,7 @@ for libraries that they have no use for.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import io
 import logging
@@ -15,6 +16,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from llm_bot import __version__
@@ -98,7 +100,7 @@ def _obey(argv: Sequence[str] | None) -> int:
     except SystemExit as exc:  # argparse has printed the help, the version, or what is wrong
         return exc.code if isinstance(exc.code, int) else EXIT_FAILURE
     command: str = arguments.command or "run"
-    run = importlib.import_module(f"llm_bot.cli.{command}").run
+    run = _import(f"llm_bot.cli.{command}").run
     config: Path = arguments.config or DEFAULT_CONFIG
     code: int
     match command:
@@ -129,6 +131,15 @@ def _obey(argv: Sequence[str] | None) -> int:
         case _:
             code = run(config, log_level=arguments.log_level, dry_run=arguments.dry_run)
     return code
+
+
+def _import(name: str) -> ModuleType:
+    """What modules are made of stays: to look for garbage among it takes a tenth of the start."""
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.enable()
 
 
 def _without_reader() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -19,9 +20,10 @@ from llm_bot.config import Config, NatsConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.delivery import RETRY_SECONDS, OutboundBuffer
 from llm_bot.errors import BusUnavailableError
-from llm_bot.event_handler import OnDecision
 from llm_bot.health import HealthServer
 from llm_bot.inquiries import Inquiries
+from llm_bot.lifecycle import Announcer
+from llm_bot.line_handler import OnDecision
 from llm_bot.llm_client import LLMClient
 from llm_bot.logging_config import FloodSampler
 from llm_bot.metrics import CountedModel, Metrics
@@ -34,6 +36,7 @@ from llm_bot.room import Room
 from llm_bot.room_service import Surroundings
 from llm_bot.rooms import Rooms
 from llm_bot.running_config import Load, RunningConfig
+from llm_bot.service_manager import ServiceManager, status_line
 from llm_bot.tally import Tally
 from llm_bot.web.access import Access
 from llm_bot.web.decisions import DecisionsRoute
@@ -48,6 +51,7 @@ class App:
 
     `on_decision` is told of every line as soon as it is decided about, `on_ready` once when the
     rooms are heard. `load` reads the configuration anew when `request_reload` was called.
+    `announces`: say on the bus that this service is there, and that it ends.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class App:
         on_decision: OnDecision | None = None,
         on_ready: Callable[[], None] | None = None,
         load: Load | None = None,
+        manager: ServiceManager | None = None,
+        announces: bool = False,
         demo: DemoActions | None = None,
     ) -> None:
         self._stop = stop
@@ -78,6 +84,10 @@ class App:
         self._reload = asyncio.Event()
         self._is_started = False
         self._model: ModelHolder | None = None
+        self._port: int | None = None
+        self._manager = manager or ServiceManager()
+        announcer = Announcer(self._bus, config.instance, __version__, clock=self._clock)
+        self._announcer = announcer if announces else None
         self.inquiries = Inquiries(self._all_rooms)
         self.metrics = Metrics(
             rooms=self._all_rooms,
@@ -120,7 +130,9 @@ class App:
             ExceptionGroup: Something that must not fail did.
         """
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._manager.watch(self._status_line))
             stack.push_async_callback(self._bus.close)
+            stack.push_async_callback(self._take_leave, "failed")
             if not await self._unless_stopped(self._bus.connect()):
                 return
             model = self._model = ModelHolder(await self._open_client(self.config))
@@ -130,8 +142,12 @@ class App:
                 if await self._listen(self._surroundings(model), tasks):
                     log.info("app.ready", extra={"version": __version__, **self._places()})
                     self._is_started = True
+                    self._manager.ready()
+                    if self._announcer is not None:
+                        self._announcer.start(tasks, port=self._port)
                     if self._on_ready is not None:
                         self._on_ready()
+                    _settle_heap()
                     await self._serve(model)
                 await self._finish()
         log.info("app.stopped")
@@ -144,7 +160,9 @@ class App:
         """Until the order to stop; reload on request."""
         while await self._unless_stopped(self._reload.wait()):
             self._reload.clear()
-            if self._load is not None:
+            if self._load is None:
+                continue
+            with self._manager.reloading():
                 await self._running.change(self._load, model, unless_stopped=self._unless_stopped)
 
     async def _open_client(self, config: Config) -> LLMClient:
@@ -173,7 +191,7 @@ class App:
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         if self.config.health.enabled:
-            await stack.enter_async_context(
+            server = await stack.enter_async_context(
                 HealthServer(
                     self.config.health,
                     status=self.status,
@@ -185,6 +203,7 @@ class App:
                     ],
                 )
             )
+            self._port = server.port
 
     def _surroundings(self, model: ModelHolder) -> Surroundings:
         return Surroundings(
@@ -229,6 +248,8 @@ class App:
         )
         subject = command_subject(self.config.instance)
         commands = await self._bus.subscribe(subject, responder.hear)
+        if self._announcer is not None:
+            await self._announcer.listen()
         while True:
             try:
                 await self._bus.flush()
@@ -247,9 +268,25 @@ class App:
     async def _finish(self) -> None:
         """Hear nothing more, and finish what was admitted within the grace period."""
         self._is_started = False
+        self._manager.stopping()
         log.info("app.stopping")
         await self._rooms.stop_hearing()
         await self._rooms.finish(self.config.shutdown_grace_seconds)
+        await self._take_leave("told to stop")
+
+    async def _take_leave(self, reason: str) -> None:
+        """Say on the bus and to the service manager that this is the end; both only once."""
+        self._manager.stopping()
+        if self._announcer is not None:
+            await self._announcer.stop(reason)
+
+    def _status_line(self) -> str:
+        return status_line(
+            self.status(),
+            bus=self.config.bus.type,
+            heard=sum(service.is_heard for service in self._rooms),
+            rooms=sum(channel.enabled for channel in self.config.channels),
+        )
 
     def _places(self) -> dict[str, Any]:
         return {
@@ -305,3 +342,9 @@ class App:
 def dialects(config: NatsConfig) -> tuple[Dialect, ...]:
     """The dialects to listen to."""
     return tuple(Dialect) if config.dialect == "auto" else (Dialect(config.dialect),)
+
+
+def _settle_heap() -> None:
+    """What is here by now stays: to look through it at each full collection would take 10 ms."""
+    gc.collect()
+    gc.freeze()

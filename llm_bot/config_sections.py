@@ -236,7 +236,7 @@ class HealthConfig(Section):
     token_file: FilePath | None = Field(
         None,
         validate_default=True,
-        description="File that holds the token, instead of token; a reload reads it anew.",
+        description="File that holds the token, instead of token.",
     )
 
     @field_validator("token_file")

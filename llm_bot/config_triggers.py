@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -47,6 +47,9 @@ class TriggerRateLimit(Section):
 
 
 class _Trigger(Section):
+    # True where a second one in a list may fire where the first doesn't.
+    may_repeat: ClassVar[bool] = False
+
     enabled: bool = Field(True, description="false: the trigger never fires.")
     fire_probability: Fraction = Field(
         1.0, description="Chance that it fires when it matches: 1 always, 0 never."
@@ -67,6 +70,8 @@ class MentionTriggerConfig(_Trigger):
 
 class KeywordTriggerConfig(_Trigger):
     """Fires when a public line holds one of the keywords."""
+
+    may_repeat: ClassVar[bool] = True
 
     type: Literal["keyword"] = Field(description="A public line holds one of the keywords.")
     keywords: Annotated[tuple[Text, ...], Field(strict=False, min_length=1, max_length=500)] = (
@@ -111,16 +116,25 @@ TriggerConfig = Annotated[
     Field(discriminator="type"),
 ]
 
-# A second one of these could never fire where the first doesn't, so it is a mistake.
-SINGLE_TRIGGERS = frozenset({"mention", "contextual", "pm"})
+_MAY_REPEAT: dict[str, bool] = {
+    get_args(kind.model_fields["type"].annotation)[0]: kind.may_repeat
+    for kind in get_args(get_args(TriggerConfig)[0])
+}
+
+TRIGGER_KINDS = tuple(_MAY_REPEAT)
+"""In the order in which a line is asked about (TRIG-1), which is that of the union."""
+
+SINGLE_TRIGGERS = frozenset(kind for kind, may_repeat in _MAY_REPEAT.items() if not may_repeat)
+"""A second one of these could never fire where the first doesn't, so it is a mistake."""
 
 
 def repeated_trigger(kind: str) -> tuple[str, str, str]:
     """Found, expected and suggestion for a trigger that may stand in a list only once."""
+    repeatable = ", ".join(kind for kind, may_repeat in _MAY_REPEAT.items() if may_repeat)
     return (
         f"a second trigger of type {kind}",
         f"at most one of type {kind} in the list",
-        "only keyword may come several times",
+        f"only {repeatable} may come several times",
     )
 
 

@@ -50,6 +50,11 @@ UNANSWERED_PINGS = 2
 CLOSE_SECONDS = 5.0
 DISCONNECT_SECONDS = 1.0
 
+# Of refused publishing the first of so many subjects is logged, and then each thousandth refusal: a
+# heartbeat that isn't allowed must not hide that replies aren't either.
+REFUSED_SUBJECTS_TOLD = 20
+REFUSALS_BETWEEN_LINES = 1_000
+
 _REFUSAL = re.compile(r'violation for (subscription|publish)\b[^"]*"([^"]*)"', re.IGNORECASE)
 
 
@@ -76,6 +81,7 @@ class NatsBus:
         self._up = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
+        self._refused_subjects: set[str] = set()
         self._reconnect_tries = 0
         self._reconnects = 0
         self.dropped = 0
@@ -342,7 +348,13 @@ class NatsBus:
         for pending in self._replies.values():
             if pending.subject == subject:
                 pending.fail(NotPermittedError(f"the account may not publish on {subject}"))
-        if is_logged(self.publish_refusals):
+        is_new = subject not in self._refused_subjects
+        if is_new and len(self._refused_subjects) < REFUSED_SUBJECTS_TOLD:
+            self._refused_subjects.add(subject)
+            is_told = True
+        else:
+            is_told = self.publish_refusals % REFUSALS_BETWEEN_LINES == 0
+        if is_told:
             log.warning("nats.publish_refused", extra={"subject": subject, "error": text})
 
     def _on_undecodable(self) -> None:

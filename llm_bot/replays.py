@@ -19,8 +19,8 @@ REPLAY_SECONDS = 5.0
 OFFSETS_KEPT = 15
 OFFSETS_BETWEEN_MEDIANS = 8
 
-SEEN_LINES_KEPT = 512
-"""Far more than CyTube replays; what is older is told by its time."""
+SEEN_LINES_KEPT = 128
+"""Far more than the 15 that CyTube replays; what is older is told by its time."""
 
 SKEW_RUN = 20
 """So many lines in a row are more than any replay: if all are judged old, a clock is wrong."""

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
-from llm_bot.config import (
-    ContextualTriggerConfig,
-    KeywordTriggerConfig,
-    PmTriggerConfig,
-    RoomConfig,
-    TriggerConfig,
-)
+from llm_bot.config import ContextualTriggerConfig, RoomConfig, TriggerConfig
+from llm_bot.config_triggers import TRIGGER_KINDS
 from llm_bot.confirmations import Confirmations
 from llm_bot.context_window import (
     PM_WINDOWS_KEPT,
@@ -30,11 +25,8 @@ from llm_bot.response_processor import ResponseProcessor
 from llm_bot.roster import Roster
 from llm_bot.stream_buffer import StreamBuffer
 from llm_bot.tally import RoomTally
-from llm_bot.triggers.base import Trigger
 from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
-from llm_bot.triggers.keyword import KeywordTrigger
-from llm_bot.triggers.mention import MentionTrigger
-from llm_bot.triggers.pm import PmTrigger
+from llm_bot.triggers.registry import make_trigger
 
 SERVER_NAME = "[server]"
 """CyTube's own notices; brackets can't stand in a real name."""
@@ -299,26 +291,11 @@ def arm_contextual(
 def arm_triggers(
     configs: tuple[TriggerConfig, ...], *, room: str, names: tuple[str, ...]
 ) -> list[ArmedTrigger]:
-    """The enabled triggers that are asked about lines, mention before keyword, then pm."""
-    order = {"mention": 0, "keyword": 1, "pm": 2}
+    """The enabled triggers that are asked about lines, kind by kind (TRIG-1)."""
     armed: list[ArmedTrigger] = []
-    seen: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
     for config in configs:
-        if not config.enabled or isinstance(config, ContextualTriggerConfig):
-            continue
-        trigger: Trigger
-        if isinstance(config, KeywordTriggerConfig):
-            trigger = KeywordTrigger(config, _keyword_key(config, seen))
-        elif isinstance(config, PmTriggerConfig):
-            trigger = PmTrigger()
-        else:
-            trigger = MentionTrigger(names)
-        armed.append(ArmedTrigger.arm(trigger, config, room))
-    return sorted(armed, key=lambda one: order[one.kind])
-
-
-def _keyword_key(config: KeywordTriggerConfig, seen: Counter[str]) -> str:
-    """By its keywords and not by its place, which a reload may give to another trigger."""
-    key = "keyword " + " ".join(sorted(repr(keyword.lower()) for keyword in config.keywords))
-    seen[key] += 1
-    return key if seen[key] == 1 else f"{key} {seen[key]}"
+        if config.enabled and not isinstance(config, ContextualTriggerConfig):
+            trigger = make_trigger(config, names=names, taken=taken)
+            armed.append(ArmedTrigger.arm(trigger, config, room))
+    return sorted(armed, key=lambda one: TRIGGER_KINDS.index(one.kind))

@@ -83,7 +83,8 @@ def settings(
 class Daemon:
     """`python -m llm_bot` with a configuration of its own. Entered, it is ready; left, it is gone.
 
-    `launch` starts it without waiting. A text as configuration is written as it stands.
+    `launch` starts it without waiting. A text as configuration is written as it stands. What is put
+    into `environ` before the start is added to its environment.
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any] | str, *options: str) -> None:
@@ -92,6 +93,7 @@ class Daemon:
         text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False)
         self.config_path.write_text(text, encoding="utf-8")
         self._options = options
+        self.environ: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- its life ---
@@ -123,7 +125,7 @@ class Daemon:
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,
-                env=os.environ,
+                env={**os.environ, **self.environ},
             )
 
     async def ready(self) -> None:
@@ -257,6 +259,7 @@ class Said:
         return (self.body.get("args") or self.body.get("data"))["message"]
 
 
+NOT_SAID = ("_INBOX.", "$", "kryten.user_level.", "kryten.lifecycle.")
 OTHER_COMMANDS = ("kryten.commands.>", "cytube.commands.>", "llm_bot.>")
 
 Answers = Callable[[dict[str, Any]], object]
@@ -278,7 +281,8 @@ def unanswered(_: dict[str, Any]) -> object:
 
 
 class Peer:
-    """Publishes the events of a room, and hears whatever others publish, whatever the subject.
+    """Publishes the events of a room, and hears whatever others publish, whatever the subject. Only
+    what services say about themselves (`kryten.lifecycle.>`) it passes over.
 
     `answers` makes the connector's answer to a request, None for no answer at all. Without it
     nobody hears requests here: NATS tells whoever asks. It never shows the bot's lines in the room.
@@ -324,7 +328,7 @@ class Peer:
         await self.client.close()
 
     async def _hear(self, message: Msg) -> None:
-        if message.subject.startswith(("_INBOX.", "$", "kryten.user_level.", *EVENT_PREFIXES)):
+        if message.subject.startswith((*NOT_SAID, *EVENT_PREFIXES)):
             return
         body = json.loads(message.data)
         self.said.append(Said(message.subject, body, dict(message.headers or {})))

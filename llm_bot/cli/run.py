@@ -15,7 +15,9 @@ from llm_bot.app import App
 from llm_bot.config import Config
 from llm_bot.config_loader import LoadedConfig, load_config
 from llm_bot.errors import BusUnavailableError, ConfigError
+from llm_bot.event_loop import loop_factory
 from llm_bot.logging_config import configure_logging
+from llm_bot.service_manager import ServiceManager
 from llm_bot.shutdown_handler import shutdown_signals
 
 EXIT_OK = 0
@@ -59,8 +61,10 @@ def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
     config = loaded.config
     configure_logging(config.logging, config.log_level, secrets=config.secrets())
     _tell_warnings(loaded)
+    manager = ServiceManager.taken_from(os.environ, pid=os.getpid())
     try:
-        asyncio.run(_live(config, load_again))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_live(config, load_again, manager))
     except BusUnavailableError as error:
         log.critical("app.no_bus", extra={"error": str(error)})
         return EXIT_NO_BUS
@@ -88,9 +92,9 @@ def _tell_warnings(loaded: LoadedConfig) -> None:
         log.warning("config.warning", extra={"source": loaded.source, "problem": str(warning)})
 
 
-async def _live(config: Config, load: Callable[[], Config]) -> None:
+async def _live(config: Config, load: Callable[[], Config], manager: ServiceManager) -> None:
     stop = asyncio.Event()
-    app = App(config, stop=stop, load=load)
+    app = App(config, stop=stop, load=load, manager=manager, announces=True)
     with shutdown_signals(stop, reload=app.request_reload), _hangups_taken():
         await app.run()
 

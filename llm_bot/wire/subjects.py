@@ -23,13 +23,16 @@ def event_subjects(dialect: Dialect, channel: str, domain: str | None = None) ->
     Subjects mind case. Today's connector writes the channel in lower case; for the other two the
     name as configured and in lower case are both heard.
     """
-    if dialect is Dialect.KRYTEN:
-        return (f"kryten.events.cytube.{channel.lower()}.*",)
     names = dict.fromkeys((channel.lower(), channel))
-    if dialect is Dialect.PLAIN:
-        return tuple(f"cytube.events.{name}.*" for name in names)
-    if domain is not None:
-        domains = [domain.strip().lower()]
-    else:
-        domains = [".".join("*" * labels) for labels in range(1, MAX_DOMAIN_TOKENS + 1)]
-    return tuple(f"cytube.events.{place}.{name}.*" for place in domains for name in names)
+    match dialect:
+        case Dialect.KRYTEN:
+            return (f"kryten.events.cytube.{channel.lower()}.*",)
+        case Dialect.PLAIN:
+            return tuple(f"cytube.events.{name}.*" for name in names)
+        case Dialect.EARLY:
+            domains = _any_domain() if domain is None else [domain.strip().lower()]
+            return tuple(f"cytube.events.{place}.{name}.*" for place in domains for name in names)
+
+
+def _any_domain() -> list[str]:
+    return [".".join("*" * labels) for labels in range(1, MAX_DOMAIN_TOKENS + 1)]

@@ -464,6 +464,12 @@ async def test_refused_publish(make_bus, own_nats_server, caplog):
 
     with pytest.raises(BusError, match="may not publish"):
         await asyncio.wait_for(bus.request("secret.a", b"", timeout=60), 5)
+    for subject in ["secret.a"] * 5 + ["secret.b"]:
+        await bus.publish(subject, b"")
+    await bus.flush()
+    assert bus.publish_refusals == 8
+    told = [record for record in caplog.records if record.message == "nats.publish_refused"]
+    assert [vars(record)["subject"] for record in told] == ["secret.a", "secret.b"]
     assert bus.is_connected
     assert bus.reconnects == 0
 

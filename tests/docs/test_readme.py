@@ -1,0 +1,75 @@
+"""What README.md says of settings and exit codes is so. Its links, commands and configurations are
+looked at with those of all pages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import BaseModel
+
+from llm_bot import __main__ as command_line
+from llm_bot.cli import run
+from llm_bot.config import Config
+from llm_bot.shutdown_handler import EXIT_FORCED
+from tests.docs.configurations import MINIMAL, documents, is_configuration
+from tests.docs.markdown import ROOT, blocks, inline_code
+
+PAGE = ROOT / "README.md"
+README = PAGE.read_text(encoding="utf-8")
+SETTINGS = re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| .+ \|$", README, re.MULTILINE)
+
+
+def test_there_is_something_to_check():
+    """The patterns of this module still find what they look for."""
+    assert len(SETTINGS) > 5
+
+
+def test_it_shows_a_whole_configuration():
+    """One can start with what it shows: at least one block is whole as it stands."""
+    shown = [document for block in blocks(PAGE) for document in documents(block)]
+    assert any(is_configuration(each) and set(MINIMAL) <= set(each) for each in shown)
+
+
+def test_the_first_commands_are_named():
+    """Watching it, testing it, checking and asking it."""
+    code = "\n".join([*(block.text for block in blocks(PAGE)), *inline_code(PAGE)])
+    assert all(one in code for one in ("make demo", "make test", "llm-bot check", "llm-bot why"))
+
+
+@pytest.mark.parametrize(("path", "default"), SETTINGS)
+def test_the_settings_exist_and_have_the_default_shown(path, default):
+    """Defaults in code marks are compared; the others are described in words."""
+    value: object = Config.model_validate(MINIMAL)
+    for name in path.split("."):
+        assert isinstance(value, BaseModel)
+        assert name in type(value).model_fields
+        value = getattr(value, name)
+    if default.startswith("`"):
+        assert default == f"`{as_yaml(value)}`"
+
+
+def as_yaml(value: object) -> str:
+    """A default as the file would have it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return str(list(value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_the_exit_codes_are_those_of_the_program():
+    """Every code of the program is in the table, and no other."""
+    table = README.partition("## Exit codes")[2].partition("\n## ")[0]
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    assert told == {
+        run.EXIT_OK,
+        run.EXIT_CONFIG,
+        run.EXIT_NO_BUS,
+        run.EXIT_FAILED,
+        command_line.EXIT_FAILURE,
+        command_line.EXIT_USAGE,
+        command_line.EXIT_INTERRUPTED,
+        command_line.EXIT_NO_READER,
+        EXIT_FORCED,
+    }
