@@ -8,10 +8,10 @@ here. Attributes are named as the keys of the file are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import unquote
 
+import msgspec
 from pydantic import AfterValidator, Field, field_validator
 
 from llm_bot.config_fields import (
@@ -219,8 +219,7 @@ def _url_secrets(url: str) -> Iterator[str]:
     yield from {secret, unquote(secret)}
 
 
-@dataclass(frozen=True, slots=True)
-class RoomConfig:
+class RoomConfig(msgspec.Struct, frozen=True):
     """What one room gets to see: its own values where it has any, else the global ones."""
 
     name: str

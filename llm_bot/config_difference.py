@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from pydantic import SecretStr
 
 from llm_bot.config import ChannelConfig, Config, NatsConfig
@@ -22,8 +22,7 @@ _MAX_SHOWN = 60
 _HIDDEN = frozenset({"servers", "base_url", "extra_headers", "extra_body"})
 
 
-@dataclass(frozen=True, slots=True)
-class FieldChange:
+class FieldChange(msgspec.Struct, frozen=True):
     """One field that differs; secrets are `(changed)` on both sides."""
 
     path: str

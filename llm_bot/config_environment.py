@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from llm_bot.config_yaml import DataPath
 
@@ -15,16 +16,15 @@ _REFERENCE = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}|\$\{")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-@dataclass(slots=True)
-class Substitution:
+class Substitution(msgspec.Struct):
     """Data with the values filled in, and which of them came from where."""
 
     data: Any = None
-    names: dict[DataPath, tuple[str, ...]] = field(default_factory=dict)
+    names: dict[DataPath, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """For each value that came from the environment: the variables in it."""
-    whole: set[DataPath] = field(default_factory=set)
+    whole: set[DataPath] = msgspec.field(default_factory=set)
     """Values that are one `${NAME}` and nothing else."""
-    faults: list[tuple[DataPath, str, str, str]] = field(default_factory=list)
+    faults: list[tuple[DataPath, str, str, str]] = msgspec.field(default_factory=list)
     """Path, found, expected, suggestion."""
 
 

@@ -11,10 +11,10 @@ say. Everything else that comes from the environment is text and stays text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -54,8 +54,7 @@ _WANTED: dict[str, type | tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedConfig:
+class LoadedConfig(msgspec.Struct, frozen=True):
     """A checked configuration, what is doubtful about it, and the file that it came from."""
 
     config: Config

@@ -8,9 +8,9 @@ YAML library quotes the text it stumbles over, which may be a secret.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import yaml
 from yaml.constructor import SafeConstructor
 
@@ -53,8 +53,7 @@ _SYNTAX = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """Plain data, the line of each part of it, and what was wrong with its form."""
 
     data: Any

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
 import regex
 
 from llm_bot.text_cleaning import collapse_white_space, cut_utf16, strip_invisible, utf16_length
@@ -37,16 +37,14 @@ class FilterReason(StrEnum):
     UNSAFE = "unsafe"
 
 
-@dataclass(frozen=True, slots=True)
-class Guarded:
+class Guarded(msgspec.Struct, frozen=True):
     """A line that may be published as it stands. `changes` names what was done to it."""
 
     text: str
     changes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GuardRefusal:
+class GuardRefusal(msgspec.Struct, frozen=True):
     """Nothing may be published."""
 
     reason: FilterReason

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.record_view import record_view
@@ -22,8 +23,7 @@ class InquiryError(Exception):
     """It can't be answered as it was asked; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """Which records are asked for; None and empty texts don't restrict."""
 
     channel: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from llm_bot.deciding import Job
+from llm_bot.asking import Job
 
 
 class Lane:

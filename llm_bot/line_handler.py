@@ -9,18 +9,10 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from llm_bot.armed_trigger import first_match
+from llm_bot.asking import Circumstances, Job
 from llm_bot.context_window import WindowLine
-from llm_bot.deciding import (
-    NO_MATCH,
-    Admit,
-    Circumstances,
-    Decision,
-    Job,
-    Replace,
-    Silent,
-    decide,
-    first_match,
-)
+from llm_bot.deciding import NO_MATCH, Admit, Decision, Replace, Silent, decide
 from llm_bot.decisions import DecisionRecord, Delivery, IgnoredBecause, Outcome
 from llm_bot.models import ChatLine, LineKind
 from llm_bot.rate_limiter import RateLimiter

@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 # Block structure. More containers inside one another than this are text.
 _MAX_CONTAINERS = 8
@@ -110,8 +111,7 @@ def _heading_text(line: str) -> str:
     return bare.rstrip() if not bare or bare[-1] in " \t" else title
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """A run of `*`, `_` or `~` that may open or close emphasis; `left` of it is still text."""
 
     piece: int
@@ -122,8 +122,7 @@ class _Run:
     can_close: bool
 
 
-@dataclass(slots=True)
-class _Bracket:
+class _Bracket(msgspec.Struct):
     """A `[` or `![` that may begin a link or image, and how many runs stood before it."""
 
     piece: int

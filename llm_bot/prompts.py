@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from llm_bot.config import PROMPT_TOKEN, RoomConfig
 from llm_bot.context_window import WindowLine
@@ -37,8 +38,7 @@ NOBODY_KNOWN = "somebody"
 _UNSAFE_IN_NAMES = re.compile(r"[:：﹕<>=\[\]\s]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True):
     """What one request says. `tag` must be new and unguessable for each request."""
 
     config: RoomConfig

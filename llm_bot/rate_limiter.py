@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 IDLE_SECONDS = 3600.0
 """A history in which nothing has happened for so long is dropped, unless a window is longer."""
@@ -30,8 +31,7 @@ class Scope(StrEnum):
     TRIGGER = "trigger"
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """At most `count` in any `window_seconds`; `name` is the key of the configuration."""
 
     name: str
@@ -39,8 +39,7 @@ class Limit:
     window_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """One history that a reply counts in, and the limits that are asked of it."""
 
     scope: Scope
@@ -52,8 +51,7 @@ class Demand:
         return Demand(self.scope, self.key, (limit,))
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Which limit said no, how full it was, and in how many seconds it has room again.
 
     `frees_in_seconds` is None where only the end of a reply under way can tell.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import regex
 
 from llm_bot.config import ResponseProcessingConfig
@@ -32,8 +32,7 @@ MAX_ANSWER_CHARACTERS = 16_384
 """What is looked at of an answer, its reasoning apart; no room takes a tenth of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Processed:
+class Processed(msgspec.Struct, frozen=True):
     """What became of an answer: the line, or the reason why there is none (`text` is empty then).
 
     `steps` names those that changed the text, in their order.
@@ -44,8 +43,7 @@ class Processed:
     refusal: FilterReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Talk:
+class _Talk(msgspec.Struct, frozen=True):
     """What an answer is measured against: the line, the bot's names, what it said before."""
 
     line: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
+from llm_bot.armed_trigger import ArmedTrigger
 from llm_bot.config import ContextualTriggerConfig, RoomConfig, TriggerConfig
 from llm_bot.config_triggers import TRIGGER_KINDS
 from llm_bot.confirmations import Confirmations
@@ -14,7 +15,6 @@ from llm_bot.context_window import (
     PrivateWindows,
     WindowLine,
 )
-from llm_bot.deciding import ArmedTrigger
 from llm_bot.decisions import DecisionLog, DecisionRecord, Delivery, Outcome
 from llm_bot.guard import Guard
 from llm_bot.lane import Lane

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from llm_bot.deciding import room_demand
+from llm_bot.armed_trigger import room_demand
 from llm_bot.decisions import Delivery, Outcome
 from llm_bot.guard import FilterReason
 from llm_bot.metric_families import counter, gauge, histogram
@@ -23,8 +23,7 @@ SEEN_OR_NOT = (Delivery.ECHOED, Delivery.UNCONFIRMED, Delivery.REFUSED)
 TARGETS = ("chat", "pm")
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A counter of each room. `expected` are keys that are there from the start, with 0.
 
     A counter that appears with its first event hides that event: Prometheus sees growth only

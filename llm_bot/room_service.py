@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.agents.insight import InsightAgent, InsightSettings
@@ -31,8 +32,7 @@ from llm_bot.wire import event_subjects
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """What all rooms share, from the bus to the limits of users over all rooms."""
 
     bus: EventBus
@@ -139,7 +139,7 @@ class RoomService:
             self._tasks.append(tasks.create_task(worker.run()))
         self._asking = tasks.create_task(self.introduction.run())
         self._observing = [
-            tasks.create_task(self.insights.run()),
+            tasks.create_task(self.insights.run(phase=self._shared.chance())),
             tasks.create_task(self._publish_insights()),
         ]
         self._wind_up()

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
-from llm_bot.deciding import Job
+from llm_bot.asking import Job
 from llm_bot.decisions import DecisionRecord, Delivery, Outcome, ReplyRecord
 from llm_bot.delivery import RoomDelivery, SendState
 from llm_bot.guard import Guarded

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from llm_bot.config import Config, RoomConfig, resolve_room
 from llm_bot.room import Room
 from llm_bot.room_service import RoomService, Surroundings
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRooms:
+class PreparedRooms(msgspec.Struct, frozen=True):
     """The rooms of another configuration, subscribed to and not yet heard.
 
     All are by name in lower case. `fresh` are new and hold the configuration, `services` those that

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from llm_bot.config import Config
 from llm_bot.config_loader import NEEDS_RESTART, differences
@@ -32,8 +33,7 @@ MAX_SECRETS_KEPT = 50
 """Secrets that no reply may tell: the newest, and replaced ones, which may still open something."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """All of a reload that can fail: `loaded` as the file says, `config` as it will run."""
 
     loaded: Config

@@ -7,14 +7,9 @@ import logging
 from collections.abc import Callable
 
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.deciding import (
-    ArmedTrigger,
-    Circumstances,
-    Job,
-    Silent,
-    admit_tick,
-    decide_tick,
-)
+from llm_bot.armed_trigger import ArmedTrigger
+from llm_bot.asking import Circumstances, Job
+from llm_bot.deciding import Silent, admit_tick, decide_tick
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.line_handler import OnDecision
 from llm_bot.llm_client import LLMError

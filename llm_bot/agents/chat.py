@@ -6,13 +6,15 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from llm_bot.agents.base import BaseAgent
 from llm_bot.agents.schemas import AgentResponse, UserMessage
+from llm_bot.armed_trigger import ArmedTrigger
+from llm_bot.asking import Job
 from llm_bot.config import ContextualTriggerConfig, MentionTriggerConfig
-from llm_bot.deciding import ArmedTrigger, Job
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.evaluation.relevance import relevance
 from llm_bot.guard import FilterReason, Guarded
@@ -42,15 +44,13 @@ EMPTY_ANSWER_CODES = frozenset({"empty", "length"})
 """Codes of the client's errors that mean: it answered, and there was nothing in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A line that may be published as it stands."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class NoReply:
+class NoReply(msgspec.Struct, frozen=True):
     """Nothing will be said, and why."""
 
     outcome: Outcome

@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from llm_bot.agents.base import BaseAgent
 from llm_bot.agents.schemas import AgentResponse, Insight, UserMessage
@@ -31,8 +32,7 @@ _CONVERSATION = StreamTrack.CONVERSATION
 _NOTHING = Spoken("", "", 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class InsightSettings:
+class InsightSettings(msgspec.Struct, frozen=True):
     """What an insight agent needs to know of its room.
 
     `shows_text` lets words of the chat into insights. `topic_interval` is in lines, 0: topics are
@@ -136,15 +136,19 @@ class InsightAgent(BaseAgent):
             self._failed(error)
             return []
 
-    async def run(self) -> None:
-        """Tick until cancelled, a portion at a time: the rooms share one loop."""
+    async def run(self, *, phase: float = 0.0) -> None:
+        """Tick until cancelled, a portion at a time: the rooms share one loop.
+
+        The first tick comes by that part of the pause earlier, so that rooms don't look in step.
+        """
+        await self._clock.sleep(TICK_SECONDS * (1 - phase))
         while True:
-            await self._clock.sleep(TICK_SECONDS)
             try:
                 for _ in self._look(self._clock.time()):
                     await asyncio.sleep(0)
             except Exception as error:  # noqa: BLE001 - as in `tick`
                 self._failed(error)
+            await self._clock.sleep(TICK_SECONDS)
 
     async def process_message(self, message: UserMessage) -> AgentResponse | None:
         """Add `message` to the conversation and look at it. It never answers."""

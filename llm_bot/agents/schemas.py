@@ -32,7 +32,7 @@ class ConversationEvent(BaseModel):
     ignored, so that a newer sender is understood.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     id: _Id = Field(default_factory=_new_id)
     conversation_id: _Id = Field(

@@ -7,7 +7,7 @@ groups. The table knows everyday subjects only: it can't relate names of people 
 
 from __future__ import annotations
 
-from llm_bot.evaluation.words import stem
+from llm_bot.evaluation.words import root_of
 
 _GROUPS = {
     "film": """film movie cinema theater theatre screen scene director filmmaker actor actress cast
@@ -201,7 +201,7 @@ def _table() -> dict[str, int]:
     found: dict[str, int] = {}
     for number, words in enumerate(_GROUPS.values()):
         for word in words.split():
-            root = stem(word)
+            root = root_of(word)
             found[root] = found.get(root, 0) | 1 << number
     return found
 
@@ -213,7 +213,7 @@ GROUPS_OF: dict[str, int] = _table()
 def names_of(mask: int) -> list[str]:
     """The groups that a mask stands for, to look at.
 
-    >>> names_of(GROUPS_OF[stem("umbrellas")])
+    >>> names_of(GROUPS_OF[root_of("umbrellas")])
     ['weather']
     """
     return [name for number, name in enumerate(_GROUPS) if mask >> number & 1]

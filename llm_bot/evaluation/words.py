@@ -8,7 +8,7 @@ from functools import lru_cache
 MAX_CHARACTERS = 500
 """What is read of one line or reply; CyTube's own limit is 320."""
 
-VOCABULARY = 8192
+VOCABULARY = 4096
 """Stems remembered; a busy evening has fewer different words."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -107,13 +107,12 @@ def is_empty_word(word: str) -> bool:
     return word in STOPWORDS or ("'" in word and word.replace("'", "") in STOPWORDS)
 
 
-@lru_cache(VOCABULARY)
-def stem(word: str) -> str:
+def root_of(word: str) -> str:
     """A root shared by the forms of a word; rough, made for chat, never longer than the word.
 
-    >>> {stem(word) for word in ("stream", "streams", "streamed", "streaming", "streamer")}
+    >>> {root_of(word) for word in ("stream", "streams", "streamed", "streaming", "streamer")}
     {'stream'}
-    >>> stem("running"), stem("stories"), stem("sold"), stem("vu")
+    >>> root_of("running"), root_of("stories"), root_of("sold"), root_of("vu")
     ('run', 'stori', 'sell', 'vu')
     """
     word = word.lower()
@@ -128,6 +127,10 @@ def stem(word: str) -> str:
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             return _tidied(word.removesuffix(ending), ending)
     return _tidied(word, "")
+
+
+stem = lru_cache(VOCABULARY)(root_of)
+"""`root_of` for what people say: they say the same words again and again."""
 
 
 def _tidied(root: str, ending: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from llm_bot.config import ContextualTriggerConfig
 from llm_bot.decisions import Gate
@@ -15,8 +15,7 @@ MIN_INTERVAL_SECONDS = 5.0
 """An interval of 0 would ask without a pause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surveyed:
+class Surveyed(msgspec.Struct, frozen=True):
     """What a tick sees of its room. The lines are those of others."""
 
     lines_since_tick: int

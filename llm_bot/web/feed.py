@@ -10,9 +10,10 @@ import secrets
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
+
+import msgspec
 
 from llm_bot.decisions import DecisionRecord, Delivery, Outcome
 from llm_bot.models import ChatLine
@@ -30,8 +31,7 @@ _OWN_LINE = Outcome.OWN_LINE
 _IDLE = Outcome.IDLE
 
 
-@dataclass(frozen=True, slots=True)
-class LineEntry:
+class LineEntry(msgspec.Struct, frozen=True):
     """A line that was decided about. `answers` is the number of the line it answers, 0 if none."""
 
     record: DecisionRecord
@@ -39,16 +39,14 @@ class LineEntry:
     answers: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EndEntry:
+class EndEntry(msgspec.Struct, frozen=True):
     """The outcome of an earlier line, which is entry number `line`."""
 
     record: DecisionRecord
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class InsightEntry:
+class InsightEntry(msgspec.Struct, frozen=True):
     """Something that was observed about a room."""
 
     channel: str

@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -454,6 +455,31 @@ async def test_what_changes_between_portions():
             await asyncio.sleep(0)
     running.cancel()
     assert scene.later(500) == []
+
+
+async def test_rooms_do_not_look_in_step():
+    """With a phase the first look comes earlier, and each later one a whole pause after it."""
+    early, late = Observed(), Observed()
+    running = [
+        asyncio.create_task(early.agent.run(phase=0.6)),
+        asyncio.create_task(late.agent.run()),
+    ]
+    looks: list[tuple[int, int]] = []
+    await asyncio.sleep(0)
+    for _ in range(2 * int(TICK_SECONDS)):
+        for scene in (early, late):
+            scene.say("one more line", user="alice")
+            scene.clock.advance(1)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        looks.append((early.agent._seen, late.agent._seen))
+    for task in running:
+        task.cancel()
+    changes = [
+        [n for n, (a, b) in enumerate(pairwise(side), 1) if a != b]
+        for side in zip(*looks, strict=True)
+    ]
+    assert changes == [[1, 6], [4, 9]]
 
 
 def off() -> InsightSettings:

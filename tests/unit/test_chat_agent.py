@@ -8,9 +8,10 @@ import pytest
 
 from llm_bot import llm_client
 from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
+from llm_bot.armed_trigger import ArmedTrigger, room_demand, user_demand
+from llm_bot.asking import Job
 from llm_bot.config import MentionTriggerConfig
 from llm_bot.context_window import WindowLine
-from llm_bot.deciding import ArmedTrigger, Job, room_demand, user_demand
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.llm_client import LLMError, LLMRequest, LLMResponse
 from llm_bot.models import ChatLine, Media

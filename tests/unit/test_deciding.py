@@ -6,19 +6,10 @@ from typing import Any
 
 import pytest
 
+from llm_bot.armed_trigger import first_match, room_demand, user_demand
+from llm_bot.asking import Circumstances, Job
 from llm_bot.config import RateLimitsConfig
-from llm_bot.deciding import (
-    Admit,
-    Circumstances,
-    Decision,
-    Job,
-    Replace,
-    Silent,
-    decide,
-    first_match,
-    room_demand,
-    user_demand,
-)
+from llm_bot.deciding import Admit, Decision, Replace, Silent, decide
 from llm_bot.decisions import DecisionRecord, Gate, Outcome
 from llm_bot.models import ChatLine
 from llm_bot.rate_limiter import Permit, RateLimiter, Scope

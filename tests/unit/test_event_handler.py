@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_bot.armed_trigger import room_demand, user_demand
 from llm_bot.confirmations import Sent
-from llm_bot.deciding import room_demand, user_demand
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.event_handler import EventHandler
 from llm_bot.logging_config import FloodSampler

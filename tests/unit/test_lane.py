@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_bot.armed_trigger import ArmedTrigger
+from llm_bot.asking import Job
 from llm_bot.config import PmTriggerConfig
-from llm_bot.deciding import ArmedTrigger, Job
 from llm_bot.decisions import DecisionRecord
 from llm_bot.lane import Lane
 from llm_bot.rate_limiter import RateLimiter

@@ -10,9 +10,10 @@ import pytest
 
 from llm_bot import llm_client
 from llm_bot.agents.chat import ChatAgent
+from llm_bot.armed_trigger import ArmedTrigger, room_demand, user_demand
+from llm_bot.asking import Job
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import MentionTriggerConfig
-from llm_bot.deciding import ArmedTrigger, Job, room_demand, user_demand
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.llm_client import LLMRequest, LLMResponse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_bot.deciding import room_demand, user_demand
+from llm_bot.armed_trigger import room_demand, user_demand
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.models import Media, Person
 from llm_bot.rate_limiter import Permit, RateLimiter
