@@ -89,7 +89,10 @@ class EventHandler:
             and (line := understand_usual(event, heard_at, arrived, domain)) is not None
         ):
             room.tally.events["chatmsg"] += 1
-            self._note_origin(line.origin)
+            if self._on_place is None and line.origin.channel:
+                room.origin = line.origin
+            else:
+                self._note_origin(line.origin)
             self._hear_line(line)
         else:
             self._handle_any(event, dialect, heard_at, arrived)

@@ -53,7 +53,7 @@ class MendedClient(Client):
             event = self._build_message(sid, subject, reply, data, fields)
             if event is None or handle(event):
                 return
-            del self._in_place[sid]
+            self._in_place.pop(sid, None)  # its handler may have ended it
         await super()._process_msg(sid, subject, reply, data, headers)
 
     def _build_message(

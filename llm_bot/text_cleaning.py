@@ -94,7 +94,9 @@ def _clean_slowly(msg: str) -> str:
     if "<" in msg:
         msg = _MARKUP.sub(_gap, msg)
     if "&" in msg:
-        msg = html.unescape(_OVERLONG_REFERENCE.sub("\ufffd", msg))
+        if "&#" in msg:
+            msg = _OVERLONG_REFERENCE.sub("\ufffd", msg)
+        msg = html.unescape(msg)
     return collapse_white_space(strip_invisible(msg))[:MAX_MESSAGE_CHARACTERS].rstrip(" ")
 
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator
 
 from docs.generate.markdown import table
-from llm_bot.__main__ import PROGRAM, _parser
+from llm_bot.arguments import PROGRAM, make_parser
 
 EXIT_CODES = """\
 Exit codes are in [the README](../README.md#exit-codes), and [what to do about
@@ -18,7 +18,7 @@ them](TROUBLESHOOTING.md#exit-codes)."""
 
 def command_line_part() -> Iterator[str]:
     """The paragraphs of the part."""
-    parser = _parser()
+    parser = make_parser()
     yield "## Command line"
     yield f"{_prose(parser.description)} The same program is `python -m llm_bot`. {EXIT_CODES}"
     yield table(("option", "what"), _options(parser))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from llm_bot import __main__ as command_line
 from llm_bot import __version__
+from llm_bot import arguments as command_line
 from tests.image.container import CONFINED
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_the_mounts_are_where_the_image_looks():
     for line in starting_with("docker", "run"):
         mounts = [line[at + 1] for at, word in enumerate(line) if word == "--volume"]
         assert mounts == [f"$PWD/{source}:{target}:ro" for target, source in MOUNTS.items()]
-        command_line._arguments(line[line.index(IMAGE) + 1 :])
+        command_line.read_arguments(line[line.index(IMAGE) + 1 :])
 
 
 def test_the_build_is_of_this_version():
@@ -79,7 +79,7 @@ def test_the_commands_in_the_container_exist():
     """`docker exec NAME llm-bot ...`."""
     for name, program, *rest in starting_with("docker", "exec"):
         assert (name, program) == ("llm-bot", "llm-bot")
-        command_line._arguments(rest)
+        command_line.read_arguments(rest)
 
 
 def test_the_commands_of_compose_fit_its_file():
@@ -90,7 +90,7 @@ def test_the_commands_of_compose_fit_its_file():
             assert line[1] in profiles
         if line[0] == "run":
             arguments = line[line.index("llm-bot") + 1 :]
-            command_line._arguments(arguments)
+            command_line.read_arguments(arguments)
         elif line[0] in ("logs", "kill"):
             assert line[-1] in COMPOSE["services"]
     written = set(re.findall(r"^ +\S.* > (secrets/\w+)$", SECTION, re.MULTILINE))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_bot import __main__ as command_line
 from llm_bot import __version__
+from llm_bot import arguments as command_line
 from llm_bot.cli.running import TIMEOUT_SECONDS
 from llm_bot.config_sections import HealthConfig
 
@@ -91,7 +91,7 @@ def test_the_health_check_is_a_command_of_the_program():
     options, _, command = last("HEALTHCHECK").partition(" CMD ")
     program, *rest = json.loads(command)
     assert [program] == json.loads(last("ENTRYPOINT"))
-    parsed = command_line._arguments(rest)
+    parsed = command_line.read_arguments(rest)
     assert (parsed.command, parsed.config) == ("healthcheck", None)
     timeout = re.search(r"--timeout=(\d+)s", options)
     assert timeout

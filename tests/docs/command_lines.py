@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from llm_bot.__main__ import _arguments
+from llm_bot.arguments import read_arguments
 from tests.docs.markdown import ROOT, Block
 
 PROGRAM = "llm-bot"
@@ -95,7 +95,7 @@ def _make_complaint(words: list[str]) -> str | None:
 def _program_complaint(words: list[str]) -> str | None:
     arguments = ["1" if _PLACEHOLDER.fullmatch(word) else word for word in words]
     try:
-        _arguments(arguments)
+        read_arguments(arguments)
     except SystemExit as ended:
         return None if ended.code == 0 else f"llm-bot doesn't take {' '.join(words)!r}"
     return None

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from llm_bot import __main__ as command_line
+from llm_bot.arguments import EXIT_USAGE
 from llm_bot.cli import run
 from llm_bot.config import Config
 from llm_bot.shutdown_handler import EXIT_FORCED
@@ -68,7 +69,7 @@ def test_the_exit_codes_are_those_of_the_program():
         run.EXIT_NO_BUS,
         run.EXIT_FAILED,
         command_line.EXIT_FAILURE,
-        command_line.EXIT_USAGE,
+        EXIT_USAGE,
         command_line.EXIT_INTERRUPTED,
         command_line.EXIT_NO_READER,
         EXIT_FORCED,

@@ -11,6 +11,7 @@ import yaml
 
 from docs.generate.configuration_page import all_keys
 from llm_bot import __main__ as command_line
+from llm_bot.arguments import EXIT_USAGE
 from llm_bot.cli import run
 from llm_bot.config import Config
 from llm_bot.decisions import Outcome
@@ -94,7 +95,7 @@ def test_each_exit_code_has_its_entry():
         run.EXIT_NO_BUS,
         run.EXIT_FAILED,
         command_line.EXIT_FAILURE,
-        command_line.EXIT_USAGE,
+        EXIT_USAGE,
         command_line.EXIT_INTERRUPTED,
         command_line.EXIT_NO_READER,
         EXIT_FORCED,

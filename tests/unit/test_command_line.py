@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from llm_bot import __version__
-from llm_bot.__main__ import DEFAULT_CONFIG, main
+from llm_bot.__main__ import main
+from llm_bot.arguments import DEFAULT_CONFIG
 
 COMMANDS = ["check", "schema", "demo", "healthcheck"]
 SECONDS = 30.0
