@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -69,6 +70,18 @@ async def test_same_signal_sent_twice_by_a_launcher_is_one_order(
         await asyncio.wait_for(stop.wait(), SECONDS)
 
 
+def until_main_thread_sleeps() -> None:
+    """Return when ten looks in a row, a millisecond apart, found it asleep: it has nothing to do,
+    and isn't just waiting for its turn."""
+    status = Path(f"/proc/self/task/{threading.main_thread().native_id}/stat")
+    ends, asleep = time.monotonic() + SECONDS, 0
+    while asleep < 10:
+        assert time.monotonic() < ends, "it never sleeps"
+        state = status.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+        asleep = asleep + 1 if state == "S" else 0
+        time.sleep(0.001)
+
+
 async def test_loop_that_sleeps_is_woken() -> None:
     """A signal that interrupts no system call of the main thread is heard all the same.
 
@@ -78,15 +91,15 @@ async def test_loop_that_sleeps_is_woken() -> None:
     stop = asyncio.Event()
 
     def signal_oneself_soon() -> None:
-        asleep.wait(SECONDS)
-        time.sleep(0.1)  # the loop has nothing to do now, and sleeps
+        waits.wait(SECONDS)
+        until_main_thread_sleeps()
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
-    asleep = threading.Event()
+    waits = threading.Event()
     sender = threading.Thread(target=signal_oneself_soon)
     with shutdown_signals(stop):
         sender.start()
-        asleep.set()
+        waits.set()
         started = time.monotonic()
         await asyncio.wait_for(stop.wait(), SECONDS)
         assert time.monotonic() - started < SECONDS / 2
