@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from benchmarks.bot import LOOPBACK, NAME, NO_MODEL, Bot, answering, configuration
+from benchmarks.bot import LOOPBACK, NAME, NO_MODEL, Bot, answering, configuration, written
 from benchmarks.figures import Spread, per_round, quotient
 from benchmarks.processes import BenchmarkError, helper
 from benchmarks.report import Section, Table, Target
@@ -23,7 +24,8 @@ TEXT = f"""\
 Resident memory (RSS) of `python -m llm_bot` beside that of a process which only imports the same
 libraries. A full room has its window, its decisions and its observations filled: {LINES:,} lines
 and {REPLIES} replies went through {FULL_ROOMS} of them. People: each joins one of {FULL_ROOMS}
-rooms and says a line."""
+rooms and says a line. The last table takes the full daemon apart: the same steps, one after
+another; where the target is missed, this is what stands in the way."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Found:
     empty: dict[int, list[float]] = field(default_factory=lambda: {count: [] for count in EMPTY})
     full: list[float] = field(default_factory=list)
     peopled: list[float] = field(default_factory=list)
+    steps: dict[str, list[float]] = field(default_factory=dict)
 
 
 def _rooms(count: int) -> list[str]:
@@ -44,6 +47,14 @@ def imports(plan: Plan) -> float:
     with helper("imports", python=plan.own) as process:
         process.line()
         return process.resident_bytes
+
+
+def footprint(on: Stage, plan: Plan) -> dict[str, float]:
+    """What a process has after each step on its way to be the daemon."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = written(configuration(on.url, _rooms(FULL_ROOMS)), directory)
+        with helper("footprint", str(path), python=plan.own) as process:
+            return process.line()[1]
 
 
 def empty(on: Stage, rooms: int) -> float:
@@ -97,6 +108,8 @@ def measure(plan: Plan) -> Section:
                 found.empty[rooms].append(empty(on, rooms))
             found.full.append(full(on, _rooms(FULL_ROOMS)))
             found.peopled.append(people(on, _rooms(FULL_ROOMS), count))
+            for step, value in footprint(on, plan).items():
+                found.steps.setdefault(step, []).append(value)
     return section(found, count)
 
 
@@ -132,6 +145,19 @@ def section(found: Found, people: int) -> Section:
             ),
         ],
     )
+    steps = [
+        ("the libraries, imported", found.steps["libraries"]),
+        ("the daemon's own modules", found.steps["modules"]),
+        ("the configuration, read and checked", found.steps["configuration"]),
+        (f"started, with {FULL_ROOMS} empty rooms", found.empty[FULL_ROOMS]),
+        ("the rooms, filled", found.full),
+    ]
+    before, parts = 0.0, []
+    for name, values in steps:
+        now = Spread.of(values).median
+        parts.append((name, f"{(now - before) / MIB:.1f}", f"{now / MIB:.1f}"))
+        before = now
+    apart = Table(("step", "adds MiB", "RSS MiB"), parts)
     ratio = per_round(quotient, found.full, found.imports)
     target = Target.most(f"memory with {FULL_ROOMS} full rooms", ratio, MOST_OF_IMPORTS, "imports")
-    return Section("Memory", TEXT, [table, growth], targets=[target])
+    return Section("Memory", TEXT, [table, growth, apart], targets=[target])
