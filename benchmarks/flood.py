@@ -36,8 +36,9 @@ nats-server takes them; each subscriber is a process of its own, flooded in its 
 others rest. The daemon is `python -m llm_bot` with the configuration that an operator has to write
 and no more, its HTTP server and all dialects included; it must have decided about every line. A
 rate is over the time from the first byte sent to the last CPU time used, CPU is that of all threads
-as the kernel counts it. Every five seconds the daemon looks for changes of topic in all rooms at
-once; with 100 rooms a round that this falls into stands out, which is what the spread shows."""
+as the kernel counts it. Every five seconds, each room in its own moment, the daemon looks at the
+newest lines for changes of topic, which is part of what it costs; so are caches that don't hold
+what a hundred rooms keep."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,8 @@ class App:
             dialects=dialects(self.config.nats),
             source=self.config.instance,
             request_timeout=self.config.nats.request_timeout,
-            on_decision=self._note_decision,
+            # Asked for every line: where nobody looks, not even a call is to be paid.
+            on_decision=self._note_decision if self.live is not None else self._on_decision,
             on_insight=self._note_insight,
         )
 

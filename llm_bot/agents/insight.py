@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 5.0
 """How long an observation about lines may take to appear."""
+
+LINES_A_TICK = 60
+"""More than twelve lines a second are a flood. Of it the newest are looked at: a look takes ten
+times as long as all else that the daemon does about a line."""
 
 LINES_AT_ONCE = 3
 """Looked at before others get their turn: 2 ms of the longest and oddest lines."""
@@ -83,6 +88,8 @@ class InsightAgent(BaseAgent):
     ) -> None:
         super().__init__("insight")
         self._buffer = buffer
+        # Of the daemon, for every public line: a method would cost as much as it does.
+        self.note_line: Callable[[WindowLine], int] = partial(buffer.add, _CONVERSATION)
         self._clock = clock or SystemClock()
         self._on_insight = on_insight
         self._seen = buffer.last
@@ -112,10 +119,6 @@ class InsightAgent(BaseAgent):
         self._questions = QuestionWatch(self._settings.names)
 
     # --- what the daemon tells it ---
-
-    def note_line(self, line: WindowLine) -> int:
-        """Somebody, or the bot, said `line` in the room: never a private message. Its number."""
-        return self._buffer.add(_CONVERSATION, line)
 
     def note_reply(self, record: DecisionRecord) -> list[Insight]:
         """The line of `record` was answered; the relevance that the answer has there is told.
@@ -161,6 +164,9 @@ class InsightAgent(BaseAgent):
     def _look(self, now: float) -> Iterator[list[Insight]]:
         """A portion of what was said at each step. Between two, anything may have changed."""
         until = self._buffer.last
+        if until - self._seen > LINES_A_TICK:  # nobody reads along at such a pace
+            self._seen = until - LINES_A_TICK
+            self._watch_anew()
         while self._settings.is_enabled and self._seen < until:
             after, limit = self._seen, LINES_AT_ONCE
             said = self._buffer.read(_CONVERSATION, after=after, until=until, limit=limit)

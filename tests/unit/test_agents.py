@@ -21,7 +21,7 @@ import pytest
 import llm_bot.demo
 from llm_bot.agents.base import BaseAgent
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.agents.insight import TICK_SECONDS, InsightAgent, InsightSettings
+from llm_bot.agents.insight import LINES_A_TICK, TICK_SECONDS, InsightAgent, InsightSettings
 from llm_bot.agents.publishing import insights_subject, publish_insights
 from llm_bot.agents.registry import AgentRegistry
 from llm_bot.agents.schemas import AgentResponse, Insight, UserMessage
@@ -455,6 +455,18 @@ async def test_what_changes_between_portions():
             await asyncio.sleep(0)
     running.cancel()
     assert scene.later(500) == []
+
+
+def test_of_a_flood_the_newest_lines_are_looked_at():
+    """Who reads along at such a pace? A look costs far more than the line itself (INS-1)."""
+    scene = Observed()
+    scene.say("who is the tall one?", user="alice")
+    scene.say(*["silence"] * LINES_A_TICK, user="bob")
+    assert scene.later(TICK_SECONDS) == scene.later(500) == []
+
+    scene.say("who is the tall one?", user="alice")
+    scene.say(*["silence"] * (LINES_A_TICK - 1), user="bob")
+    assert [one.kind for one in scene.later(TICK_SECONDS)] == [InsightKind.QUESTION]
 
 
 async def test_rooms_do_not_look_in_step():
