@@ -111,12 +111,9 @@ def load_health(path: Path, environ: Mapping[str, str]) -> HealthConfig:
         raise ConfigFileError(str(path), document.problems, ())
     data = {key: value for key, value in document.data.items() if key == "health"}
     substitution = substitute(data, environ)
-    alone, errors = _validated(substitution, _HealthAlone)
-    explain = Explainer(document, substitution.data, substitution.names)
-    problems = [explain.problem(*fault) for fault in substitution.faults]
-    problems += _new(explain.problems(errors), problems)
-    if alone is None or problems:
-        raise ConfigFileError(str(path), _in_order(problems), ())
+    alone, _ = _validated(substitution, _HealthAlone)
+    if alone is None or substitution.faults:
+        raise ConfigFileError(str(path), document.problems, ())
     return alone.health
 
 

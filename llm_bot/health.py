@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
@@ -53,6 +54,7 @@ class HealthServer:
         self._registry = registry
         self._parts = tuple(parts)
         self._runner: web.AppRunner | None = None
+        self._scraping = asyncio.Lock()
         self.port = config.port
 
     async def __aenter__(self) -> Self:
@@ -103,7 +105,8 @@ class HealthServer:
         return web.Response(body=body, status=status, content_type="application/json")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        body, content_type = await expose(self._registry, request.headers.get("Accept", ""))
+        async with self._scraping:  # each more at a time would hold the loop up for a slice more
+            body, content_type = await expose(self._registry, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 

@@ -95,6 +95,19 @@ class MendedClient(Client):
         line = ERR_RE.match(self._ps.buf)
         self._on_refusal(line[1].decode(errors="replace") if line else err_msg)
 
+    async def _read_loop(self) -> None:
+        """Whatever ends the reader: a connection that nobody reads would seem well for 30 s."""
+        await super()._read_loop()
+        task = asyncio.current_task()
+        if self.is_connected and task is not None and not task.cancelling():
+            await self._process_op_err(errors.Error("nats: nobody reads any more"))
+
+    async def _process_pong(self) -> None:
+        """A pong that comes when `flush` no longer waits for it would end the reader."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     async def _attempt_reconnect(self) -> None:
         """What no flusher had sent yet would go out after the reconnect, minutes late, and an
         unforeseen error would end the tries."""

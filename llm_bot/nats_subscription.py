@@ -84,7 +84,8 @@ class NatsSubscription:
         is then awaited in `_deliver`."""
         try:
             self._begun = self._handler(event)
-        except Exception as exc:  # noqa: BLE001 - nor the reader of the whole connection
+        # It waits for nothing, so it isn't what was cancelled; raised on, it would end the reader.
+        except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001
             self._on_failure(event, exc)
         return self._begun is None
 

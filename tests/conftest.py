@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import NatsServer, RedisServer
+
+# In a fresh checkout hypothesis needs a second for its table of characters, before the first text.
+settings.register_profile("patient", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 

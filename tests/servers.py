@@ -137,6 +137,11 @@ class Server:
             self._process.send_signal(signal.SIGSTOP)
             os.waitpid(self._process.pid, os.WUNTRACED)  # it may still have answered meanwhile
 
+    def resume(self) -> None:
+        """Let a paused one go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def restart(self) -> None:
         """Start it again on the same port, ended before or not."""
         self.stop()

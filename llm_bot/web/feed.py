@@ -54,7 +54,7 @@ class InsightEntry(msgspec.Struct, frozen=True):
 
 
 Entry = LineEntry | EndEntry | InsightEntry
-# A frozen dataclass takes ten times as long to make as a tuple, so that is how they are kept.
+# Made only when they are read: a tuple is cheaper.
 _Kept = tuple[type[Entry], int, tuple[Any, ...]]
 
 

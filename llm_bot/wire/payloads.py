@@ -133,6 +133,7 @@ def _iso_epoch(text: Any) -> float | None:
     """An ISO 8601 time as epoch seconds; one without a zone is UTC."""
     if type(text) is not str:
         return _epoch(_number(text))
+    text = text.upper()  # RFC 3339 lets `t` and `z` be small, Python doesn't
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:

@@ -541,6 +541,77 @@ async def test_plain_function_that_returns_a_coroutine(make_bus, nats_server):
     assert trace == [f"{what} {number}" for number in range(3) for what in ("begin", "end")]
 
 
+async def test_plain_handler_runs_in_the_reader(make_bus, nats_server):
+    """Else the speed would be gone; and an ended subscription leaves nothing behind."""
+    bus = make_bus(nats_server.url)
+    await bus.connect()
+    tasks: list[asyncio.Task[Any] | None] = []
+    subscription = await bus.subscribe("a", lambda _: tasks.append(asyncio.current_task()))
+    await bus.publish("a", b"")
+    await eventually(lambda: tasks)
+    assert tasks == [bus._client._reading_task]
+    await subscription.unsubscribe()
+    assert not bus._client._in_place
+
+
+async def test_plain_handler_meets_a_cancelled_future(make_bus, nats_server):
+    """It is a failure like any other, and doesn't end the reader."""
+    bus = make_bus(nats_server.url)
+    await bus.connect()
+    given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    given_up.cancel()
+    await bus.subscribe("a", lambda _: given_up.result())
+    for _ in range(2):
+        await bus.publish("a", b"")
+    await eventually(lambda: bus.handler_errors == 2)
+
+
+async def test_late_pong(make_bus, own_nats_server, monkeypatch):
+    """A server that answers when nobody waits for it any more is heard on."""
+    monkeypatch.setattr(nats_subscription, "UNSUBSCRIBE_SECONDS", 0.1)
+    server = own_nats_server()
+    bus = make_bus(server.url)
+    await bus.connect()
+    heard: list[Event] = []
+    gone = await bus.subscribe("gone", heard.append)
+    await bus.subscribe("a", heard.append)
+    await bus.flush()
+    server.pause()
+    await gone.unsubscribe()
+    server.resume()
+    await bus.flush()
+    await bus.publish("a", b"1")
+    await eventually(lambda: bodies(heard) == [b"1"])
+    assert bus.reconnects == 0
+
+
+async def test_reader_that_ends(make_bus):
+    """An error without a text, at which nats-py's parser fails, costs a reconnect and no more."""
+    connections = itertools.count()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        if next(connections) == 0:
+            writer.write(b"-ERR \r\n")
+        await answer_pings(reader, writer, [])
+
+    async with scripted(script) as url:
+        bus = make_bus(url)
+        await bus.connect()
+        await eventually(lambda: bus.reconnects == 1)
+        await bus.flush()
+        await bus.close()
+
+
+def test_refused_publishing_is_told_as_a_sample(make_bus, caplog):
+    """LOG-5: the first of each of twenty subjects, then each thousandth refusal."""
+    bus = make_bus("nats://127.0.0.1:9")
+    for number in range(2000):
+        bus._on_refusal(f'permissions violation for publish to "s{number % 30}"')
+    told = [vars(record)["subject"] for record in caplog.records]
+    assert told == [*(f"s{number}" for number in range(20)), "s9", "s19"]
+
+
 async def test_events_on_the_way_of_the_subscription(make_bus):
     """What a server sends before `subscribe` has returned is heard in its order."""
     sent = asyncio.Event()
@@ -754,9 +825,9 @@ def test_internals_of_nats_py():
     client = Client()
     for name in (
         "_attempt_reconnect", "_build_message", "_connect_command", "_connect_to_server",
-        "_error_cb", "_pending", "_pending_data_size", "_process_err", "_process_headers",
-        "_process_msg", "_process_op_err", "_ps", "_remove_sub", "_send_ping",
-        "_send_unsubscribe", "_server_info", "_sid", "_status", "_transport",
+        "_error_cb", "_pending", "_pending_data_size", "_pongs", "_process_err", "_process_headers",
+        "_process_msg", "_process_op_err", "_process_pong", "_ps", "_read_loop", "_remove_sub",
+        "_send_ping", "_send_unsubscribe", "_server_info", "_sid", "_status", "_transport",
     ):  # fmt: skip
         assert hasattr(client, name), name
     assert hasattr(client._ps, "buf")

@@ -189,6 +189,37 @@ async def test_scrape_of_1000_series_never_blocks_for_long(scene):
     assert max(slices) < 0.010
 
 
+class Overlapping(ManySamples):
+    """Notes how many read it at the same time."""
+
+    def __init__(self) -> None:
+        self.readers = self.most = 0
+
+    def collect(self) -> Iterator[Metric]:
+        self.readers += 1
+        self.most = max(self.most, self.readers)
+        yield from super().collect()
+        self.readers -= 1
+
+
+async def test_scrapes_take_turns(scene):
+    """Two at a time would hold the loop up for two slices (OBS-2)."""
+    collector = Overlapping()
+    scene.registry.register(collector)
+    collector.readers = collector.most = 0  # to be registered it was asked for its names
+    await asyncio.gather(*(scene.get("/metrics") for _ in range(3)))
+    assert collector.most == 1
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/plain;version=x", "application/openmetrics-text;version=1.x"]
+)
+async def test_odd_accept(scene, accept):
+    """What the library can't make out gets plain text."""
+    status, body, _ = await scene.get("/metrics", Accept=accept)
+    assert (status, body) == (200, (await scene.get("/metrics"))[1])
+
+
 async def test_numbers_are_read_in_the_thread_that_writes_them(scene):
     """A scrape reads tables that the event loop changes, so it reads them there, in one go."""
     # OBS-2

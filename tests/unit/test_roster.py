@@ -48,6 +48,16 @@ class TestWhoIsHere:
         found.leave(name)
         assert list(found) == []
 
+    @pytest.mark.parametrize("how", ["leave", "replace"])
+    def test_whoever_has_gone_is_not_muted(self, how: str) -> None:
+        """Neither alone nor with all others."""
+        found = roster(ALICE)
+        if how == "leave":
+            found.leave("Alice")
+        else:
+            found.replace([])
+        assert not found.muted
+
     def test_strangers(self) -> None:
         """Of somebody who isn't here nothing is known, and nothing is held against him."""
         found = roster(ALICE)

@@ -1111,6 +1111,34 @@ def test_the_usual_line_is_understood_as_every_other(
         assert plainly(Heard("chatmsg", quick, quick.origin)) == plainly(slow)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"timestamp": "1970-01-01T00:00:00Z"},
+        {"timestamp": "9999-12-31T23:59:59-14:00"},
+        {"timestamp": "2026-11-20T23:59:34"},
+        {"timestamp": "2026-11-20t23:59:34z"},
+        {"timestamp": "2026-11-20 23:59:34.123456789Z"},
+        {"padding": "x" * MAX_BODY_BYTES},
+        {"payload": {**FROM_ALICE, "username": " "}},
+    ],
+    ids=["epoch", "year 10000", "no zone", "small letters", "nanoseconds", "large", "blank name"],
+)
+def test_the_usual_line_at_the_edges(change: dict[str, Any], monkeypatch) -> None:
+    """Which chance meets once in hundreds of examples; and not in Greenwich."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        body = USUAL | change
+        event = Event(f"{SUBJECTS[Dialect.KRYTEN]}.chatmsg", json.dumps(body).encode())
+        quick = understand_usual(event, HEARD_AT, ARRIVED, None)
+        if quick is not None:
+            assert plainly(Heard("chatmsg", quick, quick.origin)) == plainly(hear(body))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def plainly(result: Heard | Drop | Unused) -> Any:
     """`result` without what may differ: an id made here, less than a microsecond."""
     if not isinstance(result, Heard) or not isinstance(result.event, ChatLine):
