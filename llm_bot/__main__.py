@@ -11,6 +11,7 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,9 @@ def _obey(argv: Sequence[str] | None) -> int:
     except SystemExit as exc:  # argparse has printed the help, the version, or what is wrong
         return exc.code if isinstance(exc.code, int) else EXIT_FAILURE
     command: str = arguments.command or "run"
+    if command == "run":
+        # From here on a SIGHUP waits for the daemon: the imports alone take 0.3 s.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     run = _import(f"llm_bot.cli.{command}").run
     config: Path = arguments.config or DEFAULT_CONFIG
     code: int

@@ -67,6 +67,7 @@ class App:
         load: Load | None = None,
         manager: ServiceManager | None = None,
         announces: bool = False,
+        log_lines_lost: Callable[[], int] = lambda: 0,
         demo: DemoActions | None = None,
     ) -> None:
         self._stop = stop
@@ -96,6 +97,7 @@ class App:
             limiter=self._limiter,
             clock=self._clock,
             outbound_depth=lambda: self._buffer.depth,
+            log_lines_lost=log_lines_lost,
         )
         self._running = RunningConfig(
             config, rooms=self._rooms, metrics=self.metrics, open_client=self._open_client

@@ -59,6 +59,9 @@ answers with 200 within 3 seconds, else 1. Meant for containers."""
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the whole usage."""
+        wrong = message.removeprefix("unrecognized arguments: ")
+        if wrong != message and wrong.endswith((".yaml", ".yml")) and " " not in wrong:
+            message += f", did you mean --config {wrong}?"
         line = "".join(char if char.isprintable() else "?" for char in message)
         self.exit(EXIT_USAGE, f"{self.prog}: {line} (see {self.prog} --help)\n")
 

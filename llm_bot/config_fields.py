@@ -89,7 +89,9 @@ def _one_line(text: str) -> str:
 def _secret(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
     if not text.strip():
-        raise mismatch("a blank secret", "a secret that isn't blank", "leave the key out instead")
+        raise mismatch(
+            "a blank secret", "a secret that isn't blank", "give it a value, or leave the key out"
+        )
     if text != text.strip() or _CONTROL.search(text):
         raise mismatch(
             "a secret with white space around it or with control characters",

@@ -29,11 +29,10 @@ from llm_bot.config_triggers import SINGLE_TRIGGERS, repeated_trigger
 from llm_bot.config_warnings import doubtful_settings, unknown_keys
 from llm_bot.config_yaml import (
     MAX_CHARACTERS,
-    WHOLE_FILE,
     DataPath,
     read_yaml,
 )
-from llm_bot.errors import ConfigError, Problem
+from llm_bot.errors import WHOLE_FILE, ConfigError, Problem
 
 __all__ = [
     "NEEDS_RESTART",
@@ -117,6 +116,14 @@ def load_health(path: Path, environ: Mapping[str, str]) -> HealthConfig:
     return alone.health
 
 
+def not_a_file(path: Path) -> ConfigFileError:
+    """The error for what can't be read a second time."""
+    problem = Problem(
+        1, WHOLE_FILE, "something that is no file", "a file, which can be read again", "restart it"
+    )
+    return ConfigFileError(str(path), [problem], ())
+
+
 def _text_of(path: Path) -> str:
     def refuse(found: str, expected: str, suggestion: str) -> ConfigError:
         problem = Problem(1, WHOLE_FILE, found, expected, suggestion)
@@ -128,7 +135,7 @@ def _text_of(path: Path) -> str:
             content = stream.read(4 * MAX_CHARACTERS + 1)
     except FileNotFoundError:
         raise refuse(
-            "no such file", expected, "copy config.example.yaml to it, or name one with --config"
+            "no such file", expected, "write one, see README.md, or name one with --config"
         ) from None
     except IsADirectoryError:
         raise refuse("a directory", expected, "name the file in it with --config") from None

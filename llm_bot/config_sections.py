@@ -177,7 +177,7 @@ class ResponseProcessingConfig(Section):
         own = info.data.get("max_response_length")
         if own is not None and own > server:
             raise mismatch(
-                "",
+                f"{own}",
                 "at most server_max_length",
                 "raise server_max_length only if the chat server allows longer lines",
                 field="max_response_length",

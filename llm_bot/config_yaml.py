@@ -14,7 +14,7 @@ import msgspec
 import yaml
 from yaml.constructor import SafeConstructor
 
-from llm_bot.errors import Problem
+from llm_bot.errors import WHOLE_FILE, Problem
 
 DataPath = tuple[str | int, ...]
 
@@ -23,7 +23,6 @@ MAX_CHARACTERS = 1024 * 1024
 # are followed, which is what makes a file of a few lines explode.
 MAX_NODES = 100_000
 MAX_DEPTH = 40
-WHOLE_FILE = "(file)"
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"

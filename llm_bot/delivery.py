@@ -282,6 +282,11 @@ class RoomDelivery:
         if not sent.is_settled:
             self._room.confirmations.forget(sent)
             self._unconfirmed(sent)
+            fields = {
+                "channel": self._room.config.name,
+                "correlation_id": sent.record.correlation_id,
+            }
+            log.info("delivery.unconfirmed", extra=fields)
 
     def _unconfirmed(self, sent: Sent) -> None:
         sent.is_settled = True

@@ -21,6 +21,10 @@ class LLMBotError(Exception):
     """Base of everything that the daemon raises on purpose."""
 
 
+WHOLE_FILE = "(file)"
+"""In the place of a key, for what is wrong with the file as such."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong in a configuration file, and how to mend it.
@@ -36,7 +40,8 @@ class Problem:
     suggestion: str = ""
 
     def __str__(self) -> str:
-        text = f"line {self.line}: {self.path}: found {self.found}, expected {self.expected}"
+        place = "" if self.path == WHOLE_FILE and self.line == 1 else f"line {self.line}: "
+        text = f"{place}{self.path}: found {self.found}, expected {self.expected}"
         return f"{text} ({self.suggestion})" if self.suggestion else text
 
 

@@ -70,6 +70,10 @@ class HealthServer:
         self._runner = runner
         try:
             await web.TCPSite(runner, self._config.host, self._config.port).start()
+        except OSError as exc:
+            await self._close()
+            # The library names the address; an operator looks for the key.
+            raise OSError(exc.errno, f"health.host, health.port: {exc.strerror}") from exc
         except BaseException:
             await self._close()
             raise

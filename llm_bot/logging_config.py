@@ -24,6 +24,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from llm_bot.config import LoggingConfig
+from llm_bot.log_writer import LogWriter
 
 SECRET = "[secret]"  # noqa: S105 - what is shown instead of one
 
@@ -54,16 +55,21 @@ def configure_logging(
     *,
     secrets: tuple[str, ...],
     stream: TextIO | None = None,
+    writer: LogWriter | None = None,
 ) -> None:
     """Log to `stream` (standard error) from `level` on. Called again, it replaces what was set.
 
+    With a `writer` it does the writing, to its own stream, and does so after later calls without.
     Secrets of earlier calls stay blacked out: after a reload, old requests are still under way.
     """
-    target = sys.stderr if stream is None else stream
     root = logging.getLogger()
-    previous = [handler for handler in root.handlers if isinstance(handler, _StreamHandler)]
+    previous = [handler for handler in root.handlers if isinstance(handler, _Handler)]
     known = [secret for handler in previous for secret in handler.secrets]
-    handler = _StreamHandler(target, (*secrets, *known)[:_MAX_SECRETS])
+    if writer is None and stream is None and previous:
+        writer = previous[-1].writer
+    writer = writer or LogWriter(stream or sys.stderr)
+    target = writer.stream
+    handler = _Handler(writer, (*secrets, *known)[:_MAX_SECRETS])
     layout = _as_text if _chosen_format(config, target) == "text" else _as_json
     if isinstance(target, io.TextIOWrapper):
         encoding = "utf-8" if layout is _as_json else None  # as JSON is, whatever the locale
@@ -137,13 +143,14 @@ class _Sample:
         self.left_out = 0
 
 
-class _StreamHandler(logging.StreamHandler[TextIO]):
-    def __init__(self, stream: TextIO, secrets: Iterable[str]) -> None:
-        super().__init__(stream)
+class _Handler(logging.Handler):
+    def __init__(self, writer: LogWriter, secrets: Iterable[str]) -> None:
+        super().__init__()
+        self.writer = writer
         self.secrets = tuple(dict.fromkeys(filter(None, secrets)))
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Nobody is there to read it; the default would print the call with its secrets."""
+    def emit(self, record: logging.LogRecord) -> None:
+        self.writer.write(self.format(record) + "\n")
 
 
 class _Formatter(logging.Formatter):

@@ -30,11 +30,12 @@ class Metrics:
         limiter: RateLimiter,
         clock: Clock,
         outbound_depth: Callable[[], int],
+        log_lines_lost: Callable[[], int] = lambda: 0,
     ) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # memory, processor time, files: where /proc is
         self.registry.register(RoomCollector(rooms, limiter, clock))
-        self.registry.register(_DaemonCollector(rooms, tally, bus, outbound_depth))
+        self.registry.register(_DaemonCollector(rooms, tally, bus, outbound_depth, log_lines_lost))
         self.is_model_available = True
         self._requests = Counter(
             f"{PREFIX}llm_requests",
@@ -149,12 +150,18 @@ class _DaemonCollector(Collector):
     """What belongs to no room."""
 
     def __init__(
-        self, rooms: Rooms, tally: Tally, bus: EventBus, outbound_depth: Callable[[], int]
+        self,
+        rooms: Rooms,
+        tally: Tally,
+        bus: EventBus,
+        outbound_depth: Callable[[], int],
+        log_lines_lost: Callable[[], int],
     ) -> None:
         self._rooms = rooms
         self._tally = tally
         self._bus = bus
         self._outbound_depth = outbound_depth
+        self._log_lines_lost = log_lines_lost
 
     def collect(self) -> Iterator[Metric]:
         bus = self._bus
@@ -175,6 +182,9 @@ class _DaemonCollector(Collector):
         reconnects = counter("nats_reconnects", "How often the connection to NATS came back.")
         reconnects.add_metric([], bus.reconnects)
         yield reconnects
+        lost = counter("log_lines_lost", "Lines of the log that nobody took in time.")
+        lost.add_metric([], self._log_lines_lost())
+        yield lost
         for name, text, value in (
             ("nats_connected", "Whether the bus is connected.", int(bus.is_connected)),
             ("active_channels", "Rooms listened to.", len(list(self._rooms()))),

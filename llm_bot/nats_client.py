@@ -392,4 +392,4 @@ async def _bounded(work: Coroutine[Any, Any, None], seconds: float) -> None:
 def _report(task: asyncio.Task[None]) -> None:
     problem = "time ran out" if task.cancelled() else task.exception()
     if problem is not None:
-        log.info("nats.close_incomplete", extra={"error": str(problem)})
+        log.debug("nats.close_incomplete", extra={"error": str(problem)})

@@ -31,6 +31,9 @@ from llm_bot.wire import event_subjects
 
 log = logging.getLogger(__name__)
 
+UNHEARD_SECONDS = 600.0
+"""A room in which anything plays is heard every few seconds."""
+
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What all rooms share, from the bus to the limits of users over all rooms."""
@@ -141,6 +144,7 @@ class RoomService:
         self._observing = [
             tasks.create_task(self.insights.run(phase=self._shared.chance())),
             tasks.create_task(self._publish_insights()),
+            tasks.create_task(self._tell_if_unheard()),
         ]
         self._wind_up()
 
@@ -185,6 +189,12 @@ class RoomService:
             self._connections = await self._shared.bus.subscribe(CONNECTED_SUBJECT, hear)
             self.introduction.ask()
         return len(self._subscriptions) > before
+
+    async def _tell_if_unheard(self) -> None:
+        """A name that is misspelt subscribes as well as any other: nothing is ever heard of it."""
+        await self._shared.clock.sleep(UNHEARD_SECONDS)
+        if not self.room.tally.events and self._shared.bus.is_connected:
+            log.warning("room.unheard", extra={"channel": self.room.config.name})
 
     def _listener(self, subject: str, dialect: Dialect) -> Callable[[Event], None]:
         handle = self._handler.handle

@@ -275,6 +275,7 @@ def queues() -> Row:
 def process() -> Row:
     cpu = f"rate(process_cpu_seconds_total{{{BOT}}}[$__rate_interval])"
     reconnects = f"sum by (instance) (increase(llm_bot_nats_reconnects_total{{{BOT}}}[$__range]))"
+    lost = f"sum by (instance) (increase(llm_bot_log_lines_lost_total{{{BOT}}}[$__range]))"
     reloads = f"sum by (result) (increase(llm_bot_config_reloads_total{{{BOT}}}[$__range]))"
     return Row(
         "Process",
@@ -315,9 +316,10 @@ def process() -> Row:
                 width=8,
             ),
             timeseries(
-                "Reconnects and reloads in the time shown",
-                "How often NATS came back, and how reloads ended.",
+                "Reconnects, reloads and lost log lines in the time shown",
+                "How often NATS came back, how reloads ended, what nobody read of the log in time.",
                 Query(reconnects, "{{instance}} reconnects"),
+                Query(lost, "{{instance}} log lines lost"),
                 Query(reloads, "reloads {{result}}"),
                 width=8,
             ),

@@ -95,6 +95,8 @@ def _lines(listing: Listing) -> Iterator[str]:
     for name in shown:
         mark = "*" if any(_lists((name,), wanted) for wanted in listing.wanted) else " "
         yield f"  {mark} {_printable(name)}"
+    if any(_lists(shown, name) for name in listing.wanted):
+        yield "  (* is asked for)"
     if len(listing.models) > len(shown):
         yield f"  and {len(listing.models) - len(shown)} more"
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from llm_bot.app import App
 from llm_bot.config import Config
-from llm_bot.config_loader import LoadedConfig, load_config
+from llm_bot.config_loader import LoadedConfig, load_config, not_a_file
 from llm_bot.errors import BusUnavailableError, ConfigError
 from llm_bot.event_loop import loop_factory
+from llm_bot.log_writer import LogWriter
 from llm_bot.logging_config import configure_logging
 from llm_bot.service_manager import ServiceManager
 from llm_bot.shutdown_handler import shutdown_signals
@@ -49,6 +50,9 @@ def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
         return LoadedConfig(config, loaded.warnings, loaded.source)
 
     def load_again() -> Config:
+        if config_path.exists() and not config_path.is_file():
+            # A pipe gives its text once, and then nobody would write the rest of it.
+            raise not_a_file(config_path)
         loaded = load()
         _tell_warnings(loaded)
         return loaded.config
@@ -58,13 +62,18 @@ def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
-    config = loaded.config
-    configure_logging(config.logging, config.log_level, secrets=config.secrets())
-    _tell_warnings(loaded)
+    with LogWriter(sys.stderr) as writer:
+        config = loaded.config
+        configure_logging(config.logging, config.log_level, secrets=config.secrets(), writer=writer)
+        _tell_warnings(loaded)
+        return _run(config, load_again, writer)
+
+
+def _run(config: Config, load: Callable[[], Config], writer: LogWriter) -> int:
     manager = ServiceManager.taken_from(os.environ, pid=os.getpid())
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_live(config, load_again, manager))
+            runner.run(_live(config, load, manager, writer))
     except BusUnavailableError as error:
         log.critical("app.no_bus", extra={"error": str(error)})
         return EXIT_NO_BUS
@@ -92,9 +101,18 @@ def _tell_warnings(loaded: LoadedConfig) -> None:
         log.warning("config.warning", extra={"source": loaded.source, "problem": str(warning)})
 
 
-async def _live(config: Config, load: Callable[[], Config], manager: ServiceManager) -> None:
+async def _live(
+    config: Config, load: Callable[[], Config], manager: ServiceManager, writer: LogWriter
+) -> None:
     stop = asyncio.Event()
-    app = App(config, stop=stop, load=load, manager=manager, announces=True)
+    app = App(
+        config,
+        stop=stop,
+        load=load,
+        manager=manager,
+        announces=True,
+        log_lines_lost=lambda: writer.lost,
+    )
     with shutdown_signals(stop, reload=app.request_reload), _hangups_taken():
         await app.run()
 

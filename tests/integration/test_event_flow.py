@@ -327,6 +327,7 @@ METRICS = (
     "llm_api_available",
     "active_channels",
     "outbound_buffer_depth",
+    "log_lines_lost_total",
     "nats_reconnects_total",
     "clock_skew_seconds",
     "build_info",

@@ -88,6 +88,7 @@ async def test_port_taken(tmp_path, nats_server):
     (line,) = daemon.logged("app.failed")
     assert line["level"] == "CRITICAL"
     assert str(port) in line["error"]
+    assert "health.port" in line["error"]
     assert not daemon.logged("app.ready")
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import subprocess
 import sys
+import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -302,3 +306,47 @@ async def test_publishing_refused(tmp_path, own_nats_server, model):
         assert await daemon.decided(1) == {"delivery_failed": 1}
         assert "may not publish" in daemon.logged("reply.none")[0]["detail"]
         assert peer.said == []
+
+
+# --- whoever reads the log ---
+
+
+async def test_log_that_nobody_reads(tmp_path, nats_server, model):
+    """LOG-7: with a full pipe for standard error it answers on, and ends in order when told to."""
+    model.script(*(chat(f"This is answer {number}.") for number in range(30)))
+    port = free_port()
+    daemon = Daemon(
+        tmp_path, settings(nats=nats_server.url, model=model.url, health={"port": port})
+    )
+    process, reading = launched_with_full_pipe(daemon.config_path)
+    try:
+        async with Peer(nats_server.url) as peer:
+            await eventually(lambda: is_ready(port), timeout=20)
+            for number in range(30):  # a line of the log for each is far more than the pipe holds
+                await peer.say(f"user{number}", "RigBot: are you there?")
+                await peer.hears(number + 1)
+            assert is_ready(port)
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+
+
+def launched_with_full_pipe(config: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """The daemon, and the end of its log that nobody reads; a dozen lines fill it."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    command = [sys.executable, "-m", "llm_bot", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=writing, cwd=ROOT)
+    os.close(writing)
+    return process, reading
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

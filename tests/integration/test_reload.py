@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,40 @@ async def test_order_during_the_start(tmp_path, own_nats_server, model):
         assert messages.index("app.ready") < messages.index("config.reloaded")
     finally:
         daemon.end()
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.15, 0.25])
+async def test_order_during_the_imports(tmp_path, nats_server, model, seconds):
+    """LIFE-7: SIGHUP before the first line of the log is one too many, and ends nothing."""
+    daemon = Daemon(tmp_path, settings(nats=nats_server.url, model=model.url))
+    daemon.launch()
+    try:
+        await eventually(lambda: holds_hangups(daemon.process.pid), timeout=READY_SECONDS)
+        await asyncio.sleep(seconds)  # somewhere in the start, wherever that is
+        daemon.process.send_signal(signal.SIGHUP)
+        await daemon.ready()
+    finally:
+        daemon.end()
+
+
+def holds_hangups(pid: int) -> bool:
+    """Whether the process blocks SIGHUP, or has a handler of its own for it by now."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    masks = dict(line.split(":", 1) for line in status.splitlines())
+    bit = 1 << (signal.SIGHUP - 1)
+    return any(int(masks[name], 16) & bit for name in ("SigBlk", "SigCgt"))
+
+
+async def test_pipe_as_a_file(tmp_path, nats_server, model):
+    """A pipe gives its text once: a reload says so, and doesn't wait for a second one."""
+    config = settings(nats=nats_server.url, model=model.url)
+    async with Daemon(tmp_path, config) as daemon:
+        daemon.config_path.unlink()
+        os.mkfifo(daemon.config_path)
+        assert await hang_up(daemon) == "config.reload_failed"
+        assert await hang_up(daemon) == "config.reload_failed"
+        daemon.config_path.unlink()
+        assert await hang_up(daemon, config) == "config.reloaded"
 
 
 async def test_order_during_the_stop(tmp_path, nats_server, model):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,14 @@ SCRIPT = [str(Path(sys.executable).with_name("llm-bot"))]
 
 Run = Callable[..., int]
 Replace = Callable[[Run], None]
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    """The daemon's command holds SIGHUP back until the process ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.fixture
@@ -282,3 +291,20 @@ def test_version_needs_no_library() -> None:
         "print({'pydantic', 'nats', 'aiohttp', 'httpx', 'msgspec', 'asyncio'} & set(sys.modules))"
     )
     assert _run([sys.executable, "-c", code]).stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("argv", "hinted"),
+    [
+        (["check", "config.yaml"], True),
+        (["check", "my.yml"], True),
+        (["check", "a.yaml", "b.yaml"], False),
+        (["check", "--strictly"], False),
+    ],
+)
+def test_a_file_where_none_is_taken(capsys, argv, hinted):
+    """Whoever leaves out --config is told of it."""
+    assert main(argv) == 64
+    told = capsys.readouterr().err
+    assert (f"did you mean --config {argv[-1]}?" in told) is hinted
+    assert told.count("\n") == 1

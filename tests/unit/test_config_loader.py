@@ -114,7 +114,7 @@ class TestWholeFiles:
 
     def test_a_missing_file(self, tmp_path):
         """It is named, and the way to make one is told."""
-        with pytest.raises(ConfigFileError, match=r"missing\.yaml.*\n.*no such file.*example"):
+        with pytest.raises(ConfigFileError, match=r"missing\.yaml.*\n.*no such file.*README"):
             load_config(tmp_path / "missing.yaml", {})
 
     def test_a_directory(self, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -626,8 +627,9 @@ async def test_echo_outweighs_a_foreign_answer_or_none(bus, answer):
     assert (record.outcome, record.reply.delivery) == (Outcome.REPLIED, "echoed")
 
 
-async def test_echo_that_never_comes_leaves_it_unconfirmed(bus, connector):
+async def test_echo_that_never_comes_leaves_it_unconfirmed(bus, connector, caplog):
     """After `confirm_seconds` without evidence: replied, unconfirmed (SEND-14)."""
+    caplog.set_level(logging.INFO)
     scene = Scene(bus, confirm_seconds=0.05)
     record = scene.record()
     await scene.send("hi", record=record)
@@ -637,6 +639,8 @@ async def test_echo_that_never_comes_leaves_it_unconfirmed(bus, connector):
     assert (record.outcome, record.reply.delivery) == (Outcome.REPLIED, "unconfirmed")
     assert scene.room.tally.deliveries == {"unconfirmed": 1}
     assert len(scene.room.confirmations) == 0
+    (told,) = [one for one in caplog.records if one.message == "delivery.unconfirmed"]
+    assert vars(told)["correlation_id"] == record.correlation_id
 
 
 async def test_confirm_seconds_zero_waits_for_no_echo(bus, connector):

@@ -64,6 +64,7 @@ PROMISED = {
     "llm_api_available": ("gauge", set()),
     "active_channels": ("gauge", set()),
     "outbound_buffer_depth": ("gauge", set()),
+    "log_lines_lost": ("counter", set()),
     "nats_reconnects": ("counter", set()),
     "clock_skew_seconds": ("gauge", {"channel"}),
     "build_info": ("gauge", {"version", "python"}),

@@ -56,6 +56,7 @@ async def test_a_configured_model_is_marked(configuration, capsys):
         f"openai  {server.url}/v1",
         "    large",
         "  * small",
+        "  (* is asked for)",
     ]
     assert server.requests[0].path == "/v1/models"
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
@@ -83,7 +84,11 @@ async def test_each_provider_has_its_own_part(configuration, capsys):
         f"openai  {server.url}/v1",
         "  no list: wrong key *** (HTTP 401)",
     ]
-    assert other.splitlines() == [f"ollama  {second.url}", "  * tiny:latest"]
+    assert other.splitlines() == [
+        f"ollama  {second.url}",
+        "  * tiny:latest",
+        "  (* is asked for)",
+    ]
 
 
 async def test_a_server_without_a_list_is_not_blamed(configuration, capsys):

@@ -24,7 +24,7 @@ from llm_bot.models import Dialect, Person
 from llm_bot.ports import Event, Handler
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
-from llm_bot.room_service import RoomService, Surroundings
+from llm_bot.room_service import UNHEARD_SECONDS, RoomService, Surroundings
 from llm_bot.rooms import Rooms
 from llm_bot.tally import Tally
 from tests.fakes import ManualClock, ScriptedLLM
@@ -160,6 +160,38 @@ async def at_work(
             await stage.rooms.stop_hearing()
             await stage.rooms.finish(0)
     await bus.close()
+
+
+# --- what isn't there ---
+
+
+async def test_room_of_which_nothing_is_heard(caplog):
+    """A misspelt name subscribes as well as any other; after ten minutes it is told, once."""
+    clock = ManualClock()
+    async with at_work(config("RoomA", "RoonB"), clock=clock) as stage:
+        await stage.say("alice", "hello", "RoomA")
+        await stage.ends("alice", Outcome.NO_MATCH)
+        for _ in range(20):
+            clock.advance(UNHEARD_SECONDS / 2)
+            await asyncio.sleep(0)
+        assert told(caplog) == ["RoonB"]
+
+
+async def test_room_while_the_bus_is_away(caplog):
+    """Then there is another reason why nothing is heard."""
+    clock = ManualClock()
+    async with at_work(config("RoomA"), clock=clock) as stage:
+        stage.bus.disconnect()
+        for _ in range(10):
+            clock.advance(UNHEARD_SECONDS)
+            await asyncio.sleep(0)
+        stage.bus.reconnect()
+        assert told(caplog) == []
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    unheard = [one for one in caplog.records if one.message == "room.unheard"]
+    return [vars(one)["channel"] for one in unheard]
 
 
 # --- what stays ---
