@@ -18,12 +18,12 @@ $(shell test -x $(IN_VENV) || rm -f $(RUNTIME) $(DEVELOPMENT))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-plain test-uvloop test-real image-test bench docs lint types \
+.PHONY: help setup demo test test-all test-plain test-uvloop test-real deploy-test image-test bench docs lint types \
 	lock clean python nats-server redis-server chromium prometheus buildah podman runc debootstrap \
 	systemd-analyze
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(DEVELOPMENT) ## everything for working on it; llm-bot is then .venv/bin/llm-bot
 
@@ -62,6 +62,9 @@ test-uvloop: $(DEVELOPMENT)
 
 test-real: $(DEVELOPMENT) ## the client library against real model servers, which it installs (minutes)
 	$(IN_VENV) -m pytest -m integration_real tests/real -rs $(ARGS)
+
+deploy-test: $(DEVELOPMENT) nats-server prometheus systemd-analyze ## what deploy/ holds, by the tools that know it
+	$(IN_VENV) -m pytest -q tests/deploy $(ARGS)
 
 image-test: $(DEVELOPMENT) buildah podman runc debootstrap nats-server ## build the image and run it (as root; minutes)
 	$(IN_VENV) -m pytest -m image tests/image -rs $(ARGS)

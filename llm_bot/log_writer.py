@@ -6,8 +6,10 @@ A pipe that nobody reads, a terminal on hold, a full disk that blocks: each hold
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO
@@ -32,6 +34,7 @@ class LogWriter:
         self.stream = stream
         self.lost = 0
         self._told = 0
+        self._descriptor = _descriptor_of(stream)
         self._lines: queue.Queue[str | None] = queue.Queue(size)
         self._thread: threading.Thread | None = None
 
@@ -63,9 +66,10 @@ class LogWriter:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        ends = time.monotonic() + seconds
         with suppress(queue.Full):
             self._lines.put(None, timeout=seconds)
-        thread.join(seconds)
+        thread.join(max(0.0, ends - time.monotonic()))
 
     def _work(self) -> None:
         while (line := self._lines.get()) is not None:
@@ -76,5 +80,19 @@ class LogWriter:
 
     def _put_out(self, line: str) -> None:
         with suppress(OSError, ValueError):  # the reader has gone, or the stream was closed
-            self.stream.write(line)
-            self.stream.flush()
+            if self._descriptor is None:
+                self.stream.write(line)
+                self.stream.flush()
+                return
+            rest = line.encode(self.stream.encoding or "utf-8", "backslashreplace")
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+
+def _descriptor_of(stream: TextIO) -> int | None:
+    """Where to write past the stream's buffer, whose lock would keep a stalled process from its
+    end; None for what is no file."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
