@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
+from zlib import crc32
 
 import msgspec
 
@@ -142,7 +143,7 @@ class RoomService:
             self._tasks.append(tasks.create_task(worker.run()))
         self._asking = tasks.create_task(self.introduction.run())
         self._observing = [
-            tasks.create_task(self.insights.run(phase=self._shared.chance())),
+            tasks.create_task(self.insights.run(phase=_phase(self.room.key))),
             tasks.create_task(self._publish_insights()),
             tasks.create_task(self._tell_if_unheard()),
         ]
@@ -307,3 +308,8 @@ async def _end(subscription: Subscription) -> None:
         await subscription.unsubscribe()
     except BusError as exc:
         log.info("room.unsubscribe_failed", extra={"error": str(exc)})
+
+
+def _phase(key: str) -> float:
+    """A part of a pause, spread evenly over rooms, and for each the same at every start."""
+    return crc32(key.encode()) / (1 << 32)
