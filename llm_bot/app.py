@@ -20,12 +20,12 @@ from llm_bot.config import Config, NatsConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.delivery import RETRY_SECONDS, OutboundBuffer
 from llm_bot.errors import BusUnavailableError
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.health import HealthServer
 from llm_bot.inquiries import Inquiries
 from llm_bot.lifecycle import Announcer
 from llm_bot.line_handler import OnDecision
 from llm_bot.llm_client import LLMClient
-from llm_bot.logging_config import FloodSampler
 from llm_bot.metrics import CountedModel, Metrics
 from llm_bot.model_holder import ModelHolder
 from llm_bot.model_settings import client_config

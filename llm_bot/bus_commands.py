@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from llm_bot.errors import BusError
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.inquiries import Inquiries, InquiryError, Wanted
-from llm_bot.logging_config import FloodSampler
 from llm_bot.ports import Clock, Event, EventBus
 
 log = logging.getLogger(__name__)

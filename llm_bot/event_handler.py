@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from llm_bot.decisions import Delivery, Outcome
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.line_handler import Insights, LineHandler, OnDecision
-from llm_bot.logging_config import FloodSampler
 from llm_bot.models import (
     ChatCleared,
     ChatLine,

@@ -22,7 +22,7 @@ from llm_bot.errors import (
     UnacceptedReplyError,
     UnsupportedByBusError,
 )
-from llm_bot.logging_config import FloodSampler
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.ports import Clock, Event, EventBus
 from llm_bot.room import Room
 from llm_bot.wire import new_correlation_id

@@ -18,8 +18,8 @@ from llm_bot.config import RoomConfig
 from llm_bot.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.errors import BusError
 from llm_bot.event_handler import EventHandler
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.line_handler import OnDecision
-from llm_bot.logging_config import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Clock, Event, EventBus, Subscription
 from llm_bot.rate_limiter import RateLimiter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -58,10 +57,6 @@ def loaded(tmp_path: Path) -> LoadedConfig:
     return load_config(path, {})
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("check_jsonschema") is None,
-    reason="check-jsonschema isn't installed; it has the schema of the Compose specification",
-)
 def test_it_keeps_to_the_specification():
     """The JSON Schema that the Compose specification publishes."""
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]

@@ -10,8 +10,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from llm_bot import __version__
 from llm_bot import arguments as command_line
 from llm_bot.cli.running import TIMEOUT_SECONDS
@@ -159,7 +157,6 @@ def test_the_larger_image_has_the_same_versions():
         assert name in copied()
 
 
-@pytest.mark.skipif(HADOLINT is None, reason="hadolint isn't installed")
 def test_hadolint_finds_nothing():
     assert HADOLINT is not None
     done = subprocess.run(

@@ -8,12 +8,9 @@ import re
 import pytest
 from pydantic import BaseModel
 
-from llm_bot import __main__ as command_line
-from llm_bot.arguments import EXIT_USAGE
-from llm_bot.cli import run
 from llm_bot.config import Config
-from llm_bot.shutdown_handler import EXIT_FORCED
 from tests.docs.configurations import MINIMAL, documents, is_configuration
+from tests.docs.exit_codes import EXIT_CODES
 from tests.docs.markdown import ROOT, blocks, inline_code
 
 PAGE = ROOT / "README.md"
@@ -63,14 +60,4 @@ def test_the_exit_codes_are_those_of_the_program():
     """Every code of the program is in the table, and no other."""
     table = README.partition("## Exit codes")[2].partition("\n## ")[0]
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
-    assert told == {
-        run.EXIT_OK,
-        run.EXIT_CONFIG,
-        run.EXIT_NO_BUS,
-        run.EXIT_FAILED,
-        command_line.EXIT_FAILURE,
-        EXIT_USAGE,
-        command_line.EXIT_INTERRUPTED,
-        command_line.EXIT_NO_READER,
-        EXIT_FORCED,
-    }
+    assert told == EXIT_CODES

@@ -26,8 +26,8 @@ from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config
 from llm_bot.delivery import OutboundBuffer
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.llm_client import LLMRequest, LLMResponse
-from llm_bot.logging_config import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter

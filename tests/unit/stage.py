@@ -11,7 +11,7 @@ from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.decisions import DecisionRecord
 from llm_bot.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.event_handler import EventHandler
-from llm_bot.logging_config import FloodSampler
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter

@@ -15,7 +15,7 @@ from llm_bot.armed_trigger import room_demand, user_demand
 from llm_bot.confirmations import Sent
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.event_handler import EventHandler
-from llm_bot.logging_config import FloodSampler
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter

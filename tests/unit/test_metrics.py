@@ -19,9 +19,9 @@ from llm_bot import __version__
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.decisions import Outcome
 from llm_bot.event_handler import EventHandler
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.guard import FilterReason
 from llm_bot.llm_client import AttemptStatus, LLMRequest, Message
-from llm_bot.logging_config import FloodSampler
 from llm_bot.metrics import CountedModel, Metrics
 from llm_bot.models import Dialect
 from llm_bot.ports import Event

@@ -14,7 +14,7 @@ import pytest
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.errors import BusError, UnsupportedByBusError
 from llm_bot.event_handler import EventHandler
-from llm_bot.logging_config import FloodSampler
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter

@@ -18,8 +18,8 @@ from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.delivery import OutboundBuffer
 from llm_bot.demo import cytube, kryten
 from llm_bot.errors import BusError, BusUnavailableError
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.guard import FilterReason, GuardRefusal
-from llm_bot.logging_config import FloodSampler
 from llm_bot.models import Dialect, Person
 from llm_bot.ports import Event, Handler
 from llm_bot.rate_limiter import RateLimiter

@@ -17,8 +17,8 @@ from llm_bot.app import App
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config, resolve_room
 from llm_bot.decisions import Outcome
+from llm_bot.flood_sampler import FloodSampler
 from llm_bot.llm_client import Attempt, AttemptStatus, LLMResponse, Usage
-from llm_bot.logging_config import FloodSampler
 from llm_bot.metrics import Metrics
 from llm_bot.ports import SystemClock
 from llm_bot.rate_limiter import RateLimiter
