@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import lru_cache
 
 import regex
 
@@ -55,6 +56,8 @@ _SEPARATING_TAG = re.compile(
     re.IGNORECASE,
 )
 
+_LONGEST_SEPARATING_TAG = len("blockquote")
+
 # More digits than any character has: `html.unescape` raises on thousands of them.
 _OVERLONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 
@@ -94,14 +97,24 @@ def _clean_slowly(msg: str) -> str:
     if "<" in msg:
         msg = _MARKUP.sub(_gap, msg)
     if "&" in msg:
+        # Half of what people say has one of these, and neither mark can be part of a reference.
+        msg = msg.replace("&#39;", "'").replace("&quot;", '"')
         if "&#" in msg:
             msg = _OVERLONG_REFERENCE.sub("\ufffd", msg)
-        msg = html.unescape(msg)
+        msg = html.unescape(msg)  # which returns at once where no `&` is left
     return collapse_white_space(strip_invisible(msg))[:MAX_MESSAGE_CHARACTERS].rstrip(" ")
 
 
 def _gap(tag: re.Match[str]) -> str:
-    return " " if _SEPARATING_TAG.fullmatch(tag["name"] or "") else ""
+    name = tag["name"]
+    is_short = name is not None and len(name) <= _LONGEST_SEPARATING_TAG
+    return " " if is_short and _stands_between_words(name) else ""
+
+
+@lru_cache(64)
+def _stands_between_words(name: str) -> bool:
+    """The same few names come again and again."""
+    return _SEPARATING_TAG.fullmatch(name) is not None
 
 
 def strip_invisible(text: str) -> str:

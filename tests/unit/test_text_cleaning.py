@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable
 
@@ -161,6 +162,16 @@ def test_whatever_comes_in_comes_out_clean(msg: str):
     assert not HIDDEN.search(seen)
     assert seen == collapse_white_space(seen)
     assert len(seen) <= MAX_MESSAGE_CHARACTERS
+
+
+REFERENCES = ["&#39;", "&quot;", "&amp;", "&lt", "&", "&#", "3", "9", "39;", ";", "x27;", "a", " "]
+
+
+@given(st.lists(st.sampled_from(REFERENCES), max_size=8).map("".join))
+def test_references_are_decoded_as_the_library_does(text):
+    """Whatever is replaced before, the sum is what one reading of all references gives."""
+    whole = collapse_white_space(strip_invisible(html.unescape(text)))
+    assert clean_html(text) == whole
 
 
 @given(st.text(st.sampled_from("ab <>&\u200b\t😀\ufe0f'\"/")))
