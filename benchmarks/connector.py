@@ -18,7 +18,7 @@ import nats
 from nats.aio.msg import Msg
 
 from benchmarks.subscribers import HEARD, LATENCIES, answer, told
-from llm_bot.commands import ROBOT_SUBJECT
+from llm_bot.wire.commands import ROBOT_SUBJECT
 
 ACCEPTED = {"service": "robot", "success": True, "data": {"success": True}}
 

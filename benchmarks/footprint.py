@@ -25,6 +25,6 @@ if __name__ == "__main__":
     libraries = resident_bytes()
     importlib.import_module("llm_bot.cli.run")
     modules = resident_bytes()
-    importlib.import_module("llm_bot.config_loader").load_config(Path(sys.argv[1]), os.environ)
+    importlib.import_module("llm_bot.config.loader").load_config(Path(sys.argv[1]), os.environ)
     found = {"libraries": libraries, "modules": modules, "configuration": resident_bytes()}
     print(json.dumps(found), flush=True)

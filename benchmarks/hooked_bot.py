@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.sampling import Sampler
 from benchmarks.subscribers import HEARD, LATENCIES, answer, run, told
 from llm_bot.app import App
-from llm_bot.config_loader import load_config
+from llm_bot.config.loader import load_config
 from llm_bot.decisions import DecisionRecord
 from llm_bot.logging_config import configure_logging
 from llm_bot.models import ChatLine

@@ -32,11 +32,11 @@ from llm_bot.bus.memory import MemoryEventBus  # noqa: E402
 from llm_bot.config import Config, HealthConfig, resolve_room  # noqa: E402
 from llm_bot.decisions import Outcome  # noqa: E402
 from llm_bot.health import HealthServer  # noqa: E402
-from llm_bot.metrics import Metrics  # noqa: E402
+from llm_bot.observability.metrics import Metrics  # noqa: E402
 from llm_bot.ports import SystemClock  # noqa: E402
 from llm_bot.rate_limiter import RateLimiter  # noqa: E402
 from llm_bot.room import Room  # noqa: E402
-from llm_bot.tally import Tally  # noqa: E402
+from llm_bot.room.tally import Tally  # noqa: E402
 
 ROUNDS = 7
 SCRAPES = 20  # of one way in one round

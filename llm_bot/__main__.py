@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from llm_bot.arguments import DEFAULT_CONFIG, read_arguments
+from llm_bot.cli.arguments import DEFAULT_CONFIG, read_arguments
 
 log = logging.getLogger("llm_bot")
 

@@ -13,35 +13,35 @@ from typing import Any
 from llm_bot import __version__
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.agents.schemas import Insight
-from llm_bot.bus_choice import OwnBus, make_bus
-from llm_bot.bus_commands import CommandResponder, command_subject
-from llm_bot.commands import iso_time
 from llm_bot.config import Config, NatsConfig
 from llm_bot.decisions import DecisionRecord
-from llm_bot.delivery import RETRY_SECONDS, OutboundBuffer
 from llm_bot.errors import BusUnavailableError
-from llm_bot.flood_sampler import FloodSampler
+from llm_bot.event_handler.lines import OnDecision
 from llm_bot.health import HealthServer
-from llm_bot.inquiries import Inquiries
-from llm_bot.lifecycle import Announcer
-from llm_bot.line_handler import OnDecision
 from llm_bot.llm_client import LLMClient
-from llm_bot.metrics import CountedModel, Metrics
-from llm_bot.model_holder import ModelHolder
-from llm_bot.model_settings import client_config
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
+from llm_bot.observability.metrics import CountedModel, Metrics
+from llm_bot.observability.queries import Inquiries
 from llm_bot.ports import Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
+from llm_bot.replies.delivery import RETRY_SECONDS, OutboundBuffer
 from llm_bot.room import Room
-from llm_bot.room_service import Surroundings
-from llm_bot.rooms import Rooms
-from llm_bot.running_config import Load, RunningConfig
-from llm_bot.service_manager import ServiceManager, status_line
-from llm_bot.tally import Tally
+from llm_bot.room.tally import Tally
+from llm_bot.runtime.announcer import Announcer
+from llm_bot.runtime.bus_factory import OwnBus, make_bus
+from llm_bot.runtime.command_service import CommandResponder, command_subject
+from llm_bot.runtime.model import ModelHolder
+from llm_bot.runtime.model_settings import client_config
+from llm_bot.runtime.reload import Load, RunningConfig
+from llm_bot.runtime.room_service import Surroundings
+from llm_bot.runtime.rooms import Rooms
+from llm_bot.runtime.systemd import ServiceManager, status_line
 from llm_bot.web.access import Access
 from llm_bot.web.decisions import DecisionsRoute
 from llm_bot.web.demo_actions import DemoActions
 from llm_bot.web.server import LivePage
+from llm_bot.wire.commands import iso_time
 
 log = logging.getLogger(__name__)
 

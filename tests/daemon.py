@@ -27,9 +27,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from prometheus_client.parser import text_string_to_metric_families
 
-from llm_bot.demo import cytube
-from llm_bot.demo.kryten import Address, Dialect
 from llm_bot.demo.recording import EVENT_PREFIXES
+from llm_bot.demo.stand_ins import cytube
+from llm_bot.demo.stand_ins.kryten import Address, Dialect
 from tests.servers import LOOPBACK, eventually
 
 ROOT = Path(__file__).parent.parent

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from docs.generate.evening import Evening, Sent
 from docs.generate.live_bot import CHANNEL
 from docs.generate.markdown import json_block, table
-from llm_bot.commands import plain_command
 from llm_bot.models import Dialect, Origin
 from llm_bot.wire import PARSERS
+from llm_bot.wire.commands import plain_command
 
 HEARD: Mapping[str, str] = {
     "kryten.events.cytube.{channel}.{event}": "events of a room, dialect `kryten`",

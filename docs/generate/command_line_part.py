@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator
 
 from docs.generate.markdown import table
-from llm_bot.arguments import PROGRAM, make_parser
+from llm_bot.cli.arguments import PROGRAM, make_parser
 
 EXIT_CODES = """\
 Exit codes are in [the README](../README.md#exit-codes), and [what to do about

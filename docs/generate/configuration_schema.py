@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_bot.config import Config
-from llm_bot.config_fields import DOMAIN, IN_WORDS
+from llm_bot.config.fields import DOMAIN, IN_WORDS
 
 Schema = Mapping[str, Any]
 

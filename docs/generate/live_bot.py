@@ -25,10 +25,10 @@ from docs.generate.live_world import (
     model_server,
 )
 from llm_bot.app import App
-from llm_bot.commands import iso_time
 from llm_bot.config import Config
-from llm_bot.inquiries import Wanted
+from llm_bot.observability.queries import Wanted
 from llm_bot.ports import Event
+from llm_bot.wire.commands import iso_time
 
 CHANNEL = "MyChannel"
 DOMAIN = "cytu.be"

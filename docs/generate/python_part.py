@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from docs.generate.markdown import fenced
 from docs.generate.python_source import Described, describe, exported, homes
 
-EVALUATION, CLIENT, STREAM = "llm_bot.evaluation", "llm_bot.llm_client", "llm_bot.stream_buffer"
+EVALUATION, CLIENT, STREAM = (
+    "llm_bot.evaluation",
+    "llm_bot.llm_client",
+    "llm_bot.insights.stream_buffer",
+)
 
 SURFACES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (

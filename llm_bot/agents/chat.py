@@ -11,13 +11,11 @@ from typing import Any
 import msgspec
 
 from llm_bot.agents.base import BaseAgent
+from llm_bot.agents.prompts import Prompt
 from llm_bot.agents.schemas import AgentResponse, UserMessage
-from llm_bot.armed_trigger import ArmedTrigger
-from llm_bot.asking import Job
 from llm_bot.config import ContextualTriggerConfig, MentionTriggerConfig
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.evaluation.relevance import relevance
-from llm_bot.guard import FilterReason, Guarded
 from llm_bot.llm_client import (
     AllProvidersFailedError,
     DeadlineExceededError,
@@ -29,10 +27,12 @@ from llm_bot.llm_client import (
 )
 from llm_bot.models import ChatLine, Dialect, LineKind, Origin
 from llm_bot.ports import Clock, Model
-from llm_bot.prompts import Prompt
 from llm_bot.rate_limiter import Permit
+from llm_bot.response_processor.guard import FilterReason, Guarded
 from llm_bot.room import Room
+from llm_bot.triggers.configured import ArmedTrigger
 from llm_bot.triggers.contextual import is_yes
+from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 
 log = logging.getLogger(__name__)

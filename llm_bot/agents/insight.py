@@ -15,11 +15,11 @@ from llm_bot.agents.schemas import AgentResponse, Insight, UserMessage
 from llm_bot.config import RoomConfig
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord
-from llm_bot.insights import InsightKind, Spoken, TopicWatch, cut
+from llm_bot.insights.questions import QuestionWatch, Unanswered
+from llm_bot.insights.stream_buffer import StreamBuffer, StreamTrack
+from llm_bot.insights.topics import InsightKind, Spoken, TopicWatch, cut
 from llm_bot.models import LineKind
-from llm_bot.open_questions import QuestionWatch, Unanswered
 from llm_bot.ports import Clock, SystemClock
-from llm_bot.stream_buffer import StreamBuffer, StreamTrack
 
 log = logging.getLogger(__name__)
 

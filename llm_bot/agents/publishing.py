@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from llm_bot.agents.schemas import Insight
 from llm_bot.errors import BusError
-from llm_bot.stream_buffer import StreamBuffer, StreamTrack
+from llm_bot.insights.stream_buffer import StreamBuffer, StreamTrack
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from llm_bot.insights import InsightKind
+from llm_bot.insights.topics import InsightKind
 
 MAX_CONTENT_CHARACTERS = 16_384
 

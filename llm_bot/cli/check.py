@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from llm_bot.config import Config
-from llm_bot.config_loader import ConfigFileError, LoadedConfig, load_config
+from llm_bot.config.loader import ConfigFileError, LoadedConfig, load_config
 from llm_bot.errors import Problem
 
 

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from llm_bot.config import LoggingConfig
-from llm_bot.demo import page_form, terminal_form
-from llm_bot.demo.browser import found_browser, wants_browser
-from llm_bot.demo.keyboard import can_type
+from llm_bot.demo.page import form as page_form
+from llm_bot.demo.page.browser import found_browser, wants_browser
 from llm_bot.demo.recording import RecordingError
 from llm_bot.demo.setting import read_setting
+from llm_bot.demo.terminal import form as terminal_form
+from llm_bot.demo.terminal.keyboard import can_type
 from llm_bot.errors import ConfigError
 from llm_bot.logging_config import configure_logging
 

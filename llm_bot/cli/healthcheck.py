@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from llm_bot.cli.running import Address, NoAnswerError
-from llm_bot.config_loader import ConfigFileError, load_health
+from llm_bot.config.loader import ConfigFileError, load_health
 
 PATH = "/health"
 

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llm_bot.app import App
+from llm_bot.cli.event_loop import loop_factory
 from llm_bot.config import Config
-from llm_bot.config_loader import LoadedConfig, load_config, not_a_file
+from llm_bot.config.loader import LoadedConfig, load_config, not_a_file
 from llm_bot.errors import BusUnavailableError, ConfigError
-from llm_bot.event_loop import loop_factory
-from llm_bot.log_writer import LogWriter
 from llm_bot.logging_config import configure_logging
-from llm_bot.service_manager import ServiceManager
+from llm_bot.logging_config.log_writer import LogWriter
+from llm_bot.runtime.systemd import ServiceManager
 from llm_bot.shutdown_handler import shutdown_signals
 
 EXIT_OK = 0

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from llm_bot.cli.running import Address, NoAnswerError
-from llm_bot.config_loader import ConfigFileError, load_config
+from llm_bot.config.loader import ConfigFileError, load_config
 
 Record = Mapping[str, Any]
 """A decision record as /decisions tells it."""

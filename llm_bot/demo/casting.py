@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from llm_bot.demo.cytube import SERVER
 from llm_bot.demo.recording import RecordedEvent
+from llm_bot.demo.stand_ins.cytube import SERVER
 
 RECORDED_BOT = "Reel"
 """Of the film night, and of recordings that don't say."""

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from llm_bot.decisions import DecisionRecord
-from llm_bot.demo.connector import StandInConnector
 from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.recording import RecordedEvent, at_speed, shifted
+from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.models import ChatLine
 from llm_bot.room import Room
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from llm_bot.config import ChannelConfig, Config, LLMApiConfig, LLMProviderConfig
-from llm_bot.config_loader import load_config
+from llm_bot.config.loader import load_config
 from llm_bot.demo.casting import RECORDED_BOT, bot_of, recast, without_lines_of
-from llm_bot.demo.kryten import Dialect
 from llm_bot.demo.recording import (
     RecordedEvent,
     event_subjects_only,
     film_night,
     read_recording,
 )
+from llm_bot.demo.stand_ins.kryten import Dialect
 
 DEMO_CONFIG = "demo.yaml"
 DOMAIN = "cytube.example"

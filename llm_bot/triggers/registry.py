@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import assert_never
 
-from llm_bot.config_triggers import (
+from llm_bot.config.triggers import (
     ContextualTriggerConfig,
     KeywordTriggerConfig,
     MentionTriggerConfig,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from llm_bot.inquiries import Inquiries, InquiryError, Wanted
+from llm_bot.observability.queries import Inquiries, InquiryError, Wanted
 from llm_bot.web.access import Access
 
 

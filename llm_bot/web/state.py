@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from llm_bot.armed_trigger import room_demand, user_demand
-from llm_bot.asking import MEDIA_COOLDOWN
 from llm_bot.ports import Clock
 from llm_bot.rate_limiter import Demand, Limit, RateLimiter
 from llm_bot.room import Room
+from llm_bot.triggers.configured import room_demand, user_demand
+from llm_bot.triggers.gates import MEDIA_COOLDOWN
 from llm_bot.web.views import TONES
 
 USERS_SHOWN = 5

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_bot.decisions import DecisionRecord, Gate, Outcome, ReplyRecord
-from llm_bot.sentences import sentence
+from llm_bot.observability.sentences import sentence
 from llm_bot.web.feed import EndEntry, Entry, InsightEntry, LineEntry
 
 MAX_TEXT_CHARACTERS = 2000

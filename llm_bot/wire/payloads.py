@@ -25,7 +25,7 @@ from llm_bot.models import (
     SendRefused,
 )
 from llm_bot.ports import Event
-from llm_bot.text_cleaning import clean_html, collapse_white_space, strip_invisible
+from llm_bot.text.cleaning import clean_html, collapse_white_space, strip_invisible
 from llm_bot.wire.bounds import (
     MAX_EPOCH_SECONDS,
     MAX_ID_CHARACTERS,

@@ -15,7 +15,7 @@ import msgspec
 
 from llm_bot.models import ChatLine, Dialect, LineKind, Origin
 from llm_bot.ports import Event
-from llm_bot.text_cleaning import clean_html
+from llm_bot.text.cleaning import clean_html
 from llm_bot.wire.bounds import (
     MAX_BODY_BYTES,
     MAX_EPOCH_SECONDS,

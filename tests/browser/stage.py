@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from llm_bot.app import App
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config
-from llm_bot.demo.connector import StandInConnector
+from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.health import HealthServer
 from llm_bot.web.access import Access
 from llm_bot.web.demo_actions import DemoActions

@@ -16,7 +16,7 @@ pytest.importorskip("playwright.async_api", reason="pip install playwright")
 
 from playwright.async_api import Locator, Page, expect
 
-from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from tests.browser.stage import browser, chromium
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: apt-get install chromium")

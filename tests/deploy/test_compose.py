@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from llm_bot import __version__
-from llm_bot.config_loader import LoadedConfig, load_config
+from llm_bot.config.loader import LoadedConfig, load_config
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from llm_bot import __version__
-from llm_bot import arguments as command_line
+from llm_bot.cli import arguments as command_line
 from tests.image.container import CONFINED
 
 ROOT = Path(__file__).parents[2]

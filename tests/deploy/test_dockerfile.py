@@ -11,9 +11,9 @@ import tomllib
 from pathlib import Path
 
 from llm_bot import __version__
-from llm_bot import arguments as command_line
+from llm_bot.cli import arguments as command_line
 from llm_bot.cli.running import TIMEOUT_SECONDS
-from llm_bot.config_sections import HealthConfig
+from llm_bot.config.sections import HealthConfig
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"

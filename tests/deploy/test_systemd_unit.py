@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from llm_bot import lifecycle, nats_client
 from llm_bot.cli.run import EXIT_CONFIG
 from llm_bot.config import Config
-from llm_bot.config_loader import load_config
+from llm_bot.config.loader import load_config
+from llm_bot.nats_client import client as nats_client
+from llm_bot.runtime import announcer as lifecycle
 from tests.daemon import ROOT
 from tests.integration.test_shutdown import HUNG_SECONDS
 

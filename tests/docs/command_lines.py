@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from llm_bot.arguments import read_arguments
+from llm_bot.cli.arguments import read_arguments
 from tests.docs.markdown import ROOT, Block
 
 PROGRAM = "llm-bot"

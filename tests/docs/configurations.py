@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from llm_bot.config import Config
-from llm_bot.config_loader import LoadedConfig, load_config
+from llm_bot.config.loader import LoadedConfig, load_config
 from tests.docs.markdown import Block
 
 MINIMAL: dict[str, Any] = {

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from llm_bot import __main__ as program
-from llm_bot import arguments
-from llm_bot.cli import run
+from llm_bot.cli import arguments, run
 from llm_bot.shutdown_handler import EXIT_FORCED
 
 EXIT_CODES = {

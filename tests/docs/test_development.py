@@ -17,7 +17,7 @@ from typing import get_args
 
 import pytest
 
-from llm_bot.config_llm import KEYED_PROVIDERS, Provider
+from llm_bot.config.llm import KEYED_PROVIDERS, Provider
 from llm_bot.llm_client import ConfigurationError
 from llm_bot.llm_client.adapters import ADAPTER_REGISTRY, get_adapter
 from llm_bot.llm_client.config import LLMConfig
@@ -198,7 +198,7 @@ def test_the_profile_can_be_taken(tree):
     """The script prints its figure and the functions behind it, of the code in the tree."""
     printed = follow(section("## Profile and benchmark"), tree)
     assert re.match(r"[\d.]+ us a line\n", printed), printed
-    assert f"{tree}/llm_bot/event_handler.py" in printed
+    assert f"{tree}/llm_bot/event_handler/handler.py" in printed
 
 
 MAP = section("## The code, along one line of chat")

@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from llm_bot.bus.memory import MemoryEventBus
-from llm_bot.bus_choice import make_bus
 from llm_bot.config import Config
 from llm_bot.ports import SystemClock
+from llm_bot.runtime.bus_factory import make_bus
 from tests.daemon import Daemon, settings
 from tests.servers import eventually
 from tests.unit.llm_client.scripted_server import ScriptedServer, chat

@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 
 COMMAND = [sys.executable, "-m", "llm_bot", "demo"]
 RUN_SECONDS = 30.0

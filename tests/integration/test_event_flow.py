@@ -15,8 +15,8 @@ from nats.aio.client import Client
 
 from llm_bot import __version__
 from llm_bot.config import NatsConfig
-from llm_bot.demo.connector import StandInConnector
-from llm_bot.demo.kryten import Dialect
+from llm_bot.demo.stand_ins.connector import StandInConnector
+from llm_bot.demo.stand_ins.kryten import Dialect
 from llm_bot.nats_client import NatsBus
 from llm_bot.ports import SystemClock
 from tests.daemon import API_KEY, Daemon, Peer, settings, unanswered

@@ -120,7 +120,7 @@ class ModelProcess:
 
     SCRIPT = (
         "import asyncio, sys\n"
-        "from llm_bot.demo.model_server import StandInModelServer\n"
+        "from llm_bot.demo.stand_ins.model_server import StandInModelServer\n"
         "async def serve():\n"
         "    port, delay = int(sys.argv[1]), float(sys.argv[2])\n"
         "    async with StandInModelServer(port=port, delay_seconds=delay) as server:\n"

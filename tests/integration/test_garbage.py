@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llm_bot.demo.kryten import Address, Dialect
-from llm_bot.demo.model_server import StandInModelServer
 from llm_bot.demo.recording import event_subjects_only, read_recording
+from llm_bot.demo.stand_ins.kryten import Address, Dialect
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.wire import PARSERS
 from tests.daemon import Daemon, Peer, settings
 from tests.servers import LOOPBACK, eventually

@@ -25,15 +25,15 @@ from typing import Any
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config
-from llm_bot.delivery import OutboundBuffer
-from llm_bot.flood_sampler import FloodSampler
 from llm_bot.llm_client import LLMRequest, LLMResponse
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room_service import RoomService, Surroundings
-from llm_bot.rooms import Rooms
-from llm_bot.tally import Tally
+from llm_bot.replies.delivery import OutboundBuffer
+from llm_bot.room.tally import Tally
+from llm_bot.runtime.room_service import RoomService, Surroundings
+from llm_bot.runtime.rooms import Rooms
 from tests.daemon import ROOT, Daemon, Peer, settings
 from tests.fakes import ManualClock, llm_response
 from tests.servers import eventually

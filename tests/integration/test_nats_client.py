@@ -17,7 +17,6 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from llm_bot import nats_client, nats_subscription
 from llm_bot.config import NatsConfig
 from llm_bot.errors import (
     BusError,
@@ -26,6 +25,8 @@ from llm_bot.errors import (
     UnacceptedReplyError,
 )
 from llm_bot.nats_client import NatsBus
+from llm_bot.nats_client import client as nats_client
+from llm_bot.nats_client import subscription as nats_subscription
 from llm_bot.ports import Event, SystemClock
 from tests.servers import LOOPBACK, eventually, free_port
 

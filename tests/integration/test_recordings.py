@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_bot.demo.kryten import Dialect
-from llm_bot.demo.model_server import ReceivedRequest, StandInModelServer
 from llm_bot.demo.recording import (
     RecordedEvent,
     as_plain,
@@ -16,7 +14,9 @@ from llm_bot.demo.recording import (
     read_recording,
     shifted,
 )
-from llm_bot.demo.scene import answer_to
+from llm_bot.demo.stand_ins.kryten import Dialect
+from llm_bot.demo.stand_ins.model_server import ReceivedRequest, StandInModelServer
+from llm_bot.demo.stand_ins.scene import answer_to
 from tests.daemon import Daemon, Peer, Said, settings
 
 DATA = Path(__file__).parent.parent / "data"

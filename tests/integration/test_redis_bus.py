@@ -22,12 +22,12 @@ from llm_bot.bus.framing import pack, unpack
 from llm_bot.bus.redis import RedisEventBus, redis_bus
 from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
-from llm_bot.delivery import OutboundBuffer, RoomDelivery, SendState
-from llm_bot.demo.connector import StandInConnector
-from llm_bot.demo.kryten import Dialect
-from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.demo.stand_ins.connector import StandInConnector
+from llm_bot.demo.stand_ins.kryten import Dialect
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.errors import BusError, BusUnavailableError, NotPermittedError, RequestTimeoutError
 from llm_bot.ports import Event, SystemClock
+from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery, SendState
 from tests.fakes import ManualClock
 from tests.servers import RedisServer, eventually, free_port
 from tests.unit import builders

@@ -15,10 +15,10 @@ import yaml
 from nats.aio.msg import Msg
 
 from llm_bot.config import NatsConfig
-from llm_bot.demo.model_server import StandInModelServer
-from llm_bot.lifecycle import ROBOT_STARTUP_SUBJECT, Announcer
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.nats_client import NatsBus
 from llm_bot.ports import SystemClock
+from llm_bot.runtime.announcer import ROBOT_STARTUP_SUBJECT, Announcer
 from tests.daemon import Daemon, settings
 from tests.fakes import ManualClock
 from tests.notify import NotifySocket

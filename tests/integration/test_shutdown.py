@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from tests.daemon import Daemon, Peer, settings
 from tests.servers import LOOPBACK, eventually, free_port
 from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, Stall, chat, chat_body

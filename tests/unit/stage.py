@@ -9,16 +9,16 @@ from typing import Any
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.decisions import DecisionRecord
-from llm_bot.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.event_handler import EventHandler
-from llm_bot.flood_sampler import FloodSampler
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
+from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
+from llm_bot.replies.ticker import Ticker
+from llm_bot.replies.worker import LaneWorker
 from llm_bot.room import Room
-from llm_bot.room_worker import LaneWorker
-from llm_bot.tally import Tally
-from llm_bot.ticker import Ticker
+from llm_bot.room.tally import Tally
 from tests.fakes import ManualClock, ScriptedLLM
 from tests.unit import builders
 from tests.unit.builders import event, room_event

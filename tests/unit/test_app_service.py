@@ -16,7 +16,7 @@ from llm_bot.bus.queue import QueuedSubscription
 from llm_bot.config import Config
 from llm_bot.errors import BusUnavailableError
 from llm_bot.ports import Body, Event
-from llm_bot.service_manager import ServiceManager
+from llm_bot.runtime.systemd import ServiceManager
 from tests.notify import NotifySocket
 from tests.servers import eventually
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot import bus_commands
 from llm_bot.bus.memory import MemoryEventBus
-from llm_bot.bus_commands import CommandResponder, command_subject
-from llm_bot.inquiries import Inquiries
+from llm_bot.observability.queries import Inquiries
 from llm_bot.ports import Event
+from llm_bot.runtime import command_service as bus_commands
+from llm_bot.runtime.command_service import CommandResponder, command_subject
 from tests.fakes import ManualClock
 from tests.unit.stage import Stage
 

@@ -8,8 +8,6 @@ import pytest
 
 from llm_bot import llm_client
 from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
-from llm_bot.armed_trigger import ArmedTrigger, room_demand, user_demand
-from llm_bot.asking import Job
 from llm_bot.config import MentionTriggerConfig
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
@@ -17,6 +15,8 @@ from llm_bot.llm_client import LLMError, LLMRequest, LLMResponse
 from llm_bot.models import ChatLine, Media
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.room import Room
+from llm_bot.triggers.configured import ArmedTrigger, room_demand, user_demand
+from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 from tests.fakes import ManualClock, ScriptedLLM, llm_failure
 from tests.unit import builders

@@ -16,7 +16,7 @@ import pytest
 
 from llm_bot import __version__
 from llm_bot.__main__ import main
-from llm_bot.arguments import DEFAULT_CONFIG
+from llm_bot.cli.arguments import DEFAULT_CONFIG
 
 COMMANDS = ["check", "schema", "demo", "healthcheck"]
 SECONDS = 30.0

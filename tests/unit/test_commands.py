@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot.commands import (
+from llm_bot.models import Dialect, Origin
+from llm_bot.ports import Event
+from llm_bot.wire.commands import (
     ROBOT_SUBJECT,
     Command,
     headers,
@@ -19,8 +21,6 @@ from llm_bot.commands import (
     robot_refusal,
     robot_request,
 )
-from llm_bot.models import Dialect, Origin
-from llm_bot.ports import Event
 
 NOW = 1_700_000_000.25
 KRYTEN = Origin(Dialect.KRYTEN, "kryten.events.cytube.lounge.chatmsg", "Lounge", "cytu.BE")

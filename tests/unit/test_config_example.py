@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from llm_bot.config import Config, LLMProviderConfig, default_triggers
-from llm_bot.config_fields import Section
-from llm_bot.config_loader import LoadedConfig, differences, load_config
+from llm_bot.config.fields import Section
+from llm_bot.config.loader import LoadedConfig, differences, load_config
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 ENVIRON = {"OPENAI_API_KEY": "sk-0123456789"}

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llm_bot.cli import check, schema
-from llm_bot.config_environment import as_number_or_flag, substitute
-from llm_bot.config_loader import (
+from llm_bot.config.environment import as_number_or_flag, substitute
+from llm_bot.config.loader import (
     NEEDS_RESTART,
     ConfigFileError,
     LoadedConfig,
     differences,
     load_config,
 )
-from llm_bot.config_yaml import dotted, read_yaml
+from llm_bot.config.yaml_source import dotted, read_yaml
 from llm_bot.errors import Problem
 
 LEAST = """\

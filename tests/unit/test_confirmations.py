@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot.confirmations import MAX_UNCONFIRMED, Confirmations, Sent
 from llm_bot.decisions import DecisionRecord
+from llm_bot.room.confirmations import MAX_UNCONFIRMED, Confirmations, Sent
 
 
 def sent(text: str = "hi", to: str = "") -> Sent:

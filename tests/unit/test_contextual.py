@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llm_bot.config import ContextualTriggerConfig
 from llm_bot.decisions import DecisionRecord, Outcome
-from llm_bot.sentences import IDLE_REASONS, sentence
+from llm_bot.observability.sentences import IDLE_REASONS, sentence
 from llm_bot.triggers.contextual import ContextualTrigger, Surveyed, is_yes
 from tests.unit.builders import line
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from llm_bot.armed_trigger import first_match, room_demand, user_demand
-from llm_bot.asking import Circumstances, Job
 from llm_bot.config import RateLimitsConfig
-from llm_bot.deciding import Admit, Decision, Replace, Silent, decide
 from llm_bot.decisions import DecisionRecord, Gate, Outcome
 from llm_bot.models import ChatLine
 from llm_bot.rate_limiter import Permit, RateLimiter, Scope
 from llm_bot.room import arm_triggers
+from llm_bot.triggers.configured import first_match, room_demand, user_demand
+from llm_bot.triggers.decide import Admit, Decision, Replace, Silent, decide
+from llm_bot.triggers.gates import Circumstances, Job
 from tests.unit.builders import line, pm, room_config
 
 NOW = 1000.0

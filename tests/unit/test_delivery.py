@@ -12,15 +12,21 @@ import pytest
 
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
-from llm_bot.delivery import MAX_PAUSE_SECONDS, OutboundBuffer, RoomDelivery, SendResult, SendState
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.event_handler import EventHandler
-from llm_bot.flood_sampler import FloodSampler
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect, Origin
 from llm_bot.ports import Body, Clock, Event, SystemClock
 from llm_bot.rate_limiter import RateLimiter
+from llm_bot.replies.delivery import (
+    MAX_PAUSE_SECONDS,
+    OutboundBuffer,
+    RoomDelivery,
+    SendResult,
+    SendState,
+)
 from llm_bot.room import Room
-from llm_bot.tally import Tally
+from llm_bot.room.tally import Tally
 from tests.fakes import ManualClock
 from tests.servers import eventually
 from tests.unit import builders

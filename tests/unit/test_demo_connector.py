@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from llm_bot.bus.memory import MemoryEventBus
-from llm_bot.demo import cytube
-from llm_bot.demo.connector import StandInConnector
 from llm_bot.demo.recording import film_night, read_recording
+from llm_bot.demo.stand_ins import cytube
+from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.errors import NoRespondersError, RequestTimeoutError
 
 CHANNEL, DOMAIN, BOT = "FilmNight", "cytube.example", "Reel"

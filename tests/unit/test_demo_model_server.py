@@ -9,10 +9,10 @@ import time
 import httpx
 import pytest
 
-from llm_bot.demo.lines import LINES, SHAPES, shape_of
-from llm_bot.demo.model_server import StandInModelServer
 from llm_bot.demo.recording import film_night
-from llm_bot.demo.scene import answer_to, read_scene
+from llm_bot.demo.stand_ins.lines import LINES, SHAPES, shape_of
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
+from llm_bot.demo.stand_ins.scene import answer_to, read_scene
 from tests.servers import eventually
 
 SYSTEM = "You are a regular in a room where people watch films. Your name in the chat is Reel."

@@ -11,15 +11,15 @@ import pytest
 from aiohttp import web
 
 from llm_bot.bus.memory import MemoryEventBus
-from llm_bot.demo.browser import wants_browser
 from llm_bot.demo.casting import bot_of, people_of, recast, titles_of, without_lines_of
-from llm_bot.demo.connector import StandInConnector
 from llm_bot.demo.film_clock import FilmClock
-from llm_bot.demo.model_server import StandInModelServer
+from llm_bot.demo.page.browser import wants_browser
+from llm_bot.demo.page.room_actions import FLOOD_LINES, FLOODER, YOU, RoomActions
 from llm_bot.demo.player import FilmPlayer
 from llm_bot.demo.recording import RecordedEvent, film_night
-from llm_bot.demo.room_actions import FLOOD_LINES, FLOODER, YOU, RoomActions
 from llm_bot.demo.setting import Setting, read_setting, with_models_at
+from llm_bot.demo.stand_ins.connector import StandInConnector
+from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from tests.servers import eventually
 
 DESKTOP = {"DISPLAY": ":0"}

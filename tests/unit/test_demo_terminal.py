@@ -13,7 +13,7 @@ from llm_bot.demo.casting import RECORDED_BOT, recast
 from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.recording import film_night
 from llm_bot.demo.setting import read_setting
-from llm_bot.demo.terminal import (
+from llm_bot.demo.terminal.screen import (
     MAX_TYPED_CHARACTERS,
     Screen,
     Typing,

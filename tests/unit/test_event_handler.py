@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_bot.armed_trigger import room_demand, user_demand
-from llm_bot.confirmations import Sent
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.event_handler import EventHandler
-from llm_bot.flood_sampler import FloodSampler
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
-from llm_bot.tally import Tally
+from llm_bot.room.confirmations import Sent
+from llm_bot.room.tally import Tally
+from llm_bot.triggers.configured import room_demand, user_demand
 from tests.fakes import ManualClock
 from tests.unit import builders
 from tests.unit.builders import HEARD_AT, event, room_event

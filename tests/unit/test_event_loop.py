@@ -7,7 +7,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from llm_bot.event_loop import loop_factory
+from llm_bot.cli.event_loop import loop_factory
 
 
 def test_without_the_extra(monkeypatch):

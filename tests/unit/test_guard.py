@@ -11,8 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_bot.config import ResponseProcessingConfig
-from llm_bot.guard import FilterReason, Guard, Guarded, GuardRefusal, is_publishable_name
 from llm_bot.response_processor import ResponseProcessor
+from llm_bot.response_processor.guard import (
+    FilterReason,
+    Guard,
+    Guarded,
+    GuardRefusal,
+    is_publishable_name,
+)
 
 ANY_TEXT = st.text(st.characters(codec=None))
 # Where hostile texts live: what a guard has to do with, and little else.

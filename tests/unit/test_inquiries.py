@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from llm_bot.decisions import Outcome
-from llm_bot.inquiries import DEFAULT_LIMIT, MAX_LIMIT, Inquiries, InquiryError, Wanted
-from llm_bot.record_view import record_view
+from llm_bot.observability.queries import DEFAULT_LIMIT, MAX_LIMIT, Inquiries, InquiryError, Wanted
+from llm_bot.observability.record_view import record_view
 from tests.unit.stage import Stage
 
 

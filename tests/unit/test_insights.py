@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_bot.insights import (
+from llm_bot.insights.questions import (
+    ANSWER_LINES,
+    ANSWER_SECONDS,
+    OPEN_QUESTIONS,
+    QuestionWatch,
+    Unanswered,
+    is_question,
+)
+from llm_bot.insights.topics import (
     LINE_CHARACTERS,
     TOPIC_LINES,
     TOPIC_THRESHOLD,
@@ -24,14 +32,6 @@ from llm_bot.insights import (
     cut,
     difference_of,
     telling_words,
-)
-from llm_bot.open_questions import (
-    ANSWER_LINES,
-    ANSWER_SECONDS,
-    OPEN_QUESTIONS,
-    QuestionWatch,
-    Unanswered,
-    is_question,
 )
 
 SHARKS = (
@@ -416,8 +416,8 @@ def test_a_long_interval_is_sampled():
     assert talk(watch, chance.choices(SOUP, k=interval)) == []
 
 
-@pytest.mark.parametrize("name", ["insights", "open_questions"])
+@pytest.mark.parametrize("name", ["topics", "questions"])
 def test_examples(name):
     """Each example in the docstrings gives what it says."""
-    failed, tried = doctest.testmod(importlib.import_module(f"llm_bot.{name}"))
+    failed, tried = doctest.testmod(importlib.import_module(f"llm_bot.insights.{name}"))
     assert (failed, bool(tried)) == (0, True)

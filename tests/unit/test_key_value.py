@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from llm_bot.bus.key_value import (
+from llm_bot.errors import BusError
+from llm_bot.nats_client.key_value import (
     can_exist,
     direct_subject,
     read_direct_answer,
     read_stream_answer,
     stream_request,
 )
-from llm_bot.errors import BusError
 from llm_bot.ports import Event
 
 

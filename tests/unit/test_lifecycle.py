@@ -14,8 +14,8 @@ import pytest
 
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.errors import BusError, NotPermittedError
-from llm_bot.lifecycle import ROBOT_STARTUP_SUBJECT, Announcer, lifecycle_subject
 from llm_bot.ports import Body, Event, Handler, Subscription
+from llm_bot.runtime.announcer import ROBOT_STARTUP_SUBJECT, Announcer, lifecycle_subject
 from tests.fakes import ManualClock
 
 PORT = 8123
@@ -227,7 +227,7 @@ class HungBus(MemoryEventBus):
 
 async def test_a_bus_that_hangs_is_not_waited_for(monkeypatch):
     """ANN-4: the end of the process has other things to do."""
-    monkeypatch.setattr("llm_bot.lifecycle.FAREWELL_SECONDS", 0.05)
+    monkeypatch.setattr("llm_bot.runtime.announcer.FAREWELL_SECONDS", 0.05)
     around = Neighbourhood(HungBus())
     async with asyncio.timeout(5), around.running():
         pass

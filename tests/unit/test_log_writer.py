@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from llm_bot.log_writer import LogWriter
+from llm_bot.logging_config.log_writer import LogWriter
 from tests.servers import eventually
 
 

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_bot.config import LoggingConfig
-from llm_bot.flood_sampler import FloodSampler
 from llm_bot.logging_config import SECRET, configure_logging
+from llm_bot.logging_config.sampler import FloodSampler
 
 log = logging.getLogger("llm_bot.test")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_bot.decisions import Outcome
-from llm_bot.loops import MAX_USERS, QUICK_ANSWERS, LoopDetector
+from llm_bot.room.loops import MAX_USERS, QUICK_ANSWERS, LoopDetector
 from tests.unit.stage import Stage
 
 

@@ -19,15 +19,15 @@ from llm_bot import __version__
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.decisions import Outcome
 from llm_bot.event_handler import EventHandler
-from llm_bot.flood_sampler import FloodSampler
-from llm_bot.guard import FilterReason
 from llm_bot.llm_client import AttemptStatus, LLMRequest, Message
-from llm_bot.metrics import CountedModel, Metrics
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
+from llm_bot.observability.metrics import CountedModel, Metrics
+from llm_bot.observability.room_metrics import RoomCollector
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room_metrics import RoomCollector
-from llm_bot.tally import Histogram, Tally
+from llm_bot.response_processor.guard import FilterReason
+from llm_bot.room.tally import Histogram, Tally
 from tests.fakes import ManualClock, ScriptedLLM, llm_attempt
 from tests.unit import builders
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from llm_bot.llm_client import LLMClient, LLMConfig, LLMError, LLMRequest, Message
-from llm_bot.model_holder import ModelHolder
+from llm_bot.runtime.model import ModelHolder
 from tests.servers import eventually
 
 ANSWER = {"choices": [{"message": {"content": "Hi!"}}]}

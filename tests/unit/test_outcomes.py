@@ -11,7 +11,7 @@ import pytest
 
 from llm_bot import llm_client
 from llm_bot.decisions import DecisionRecord, Outcome
-from llm_bot.sentences import sentence
+from llm_bot.observability.sentences import sentence
 from tests.fakes import llm_failure
 from tests.servers import eventually
 from tests.unit.builders import HEARD_AT

@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_bot.agents.prompts import (
+    Prompt,
+    conversation_lines,
+    fill,
+    flat_name,
+    one_line,
+    system_message,
+)
 from llm_bot.config import PROMPT_FIELDS, RoomConfig
 from llm_bot.context_window import WindowLine
 from llm_bot.models import ChatLine
-from llm_bot.prompts import Prompt, conversation_lines, fill, flat_name, one_line, system_message
 from tests.unit.builders import line, pm, room_config
 
 TAG = "5f0c3d7e9a1b"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llm_bot.demo.recording import event_subjects_only, read_recording, shifted
 from llm_bot.models import ChatLine, Dialect, LineKind
 from llm_bot.ports import Event
-from llm_bot.replays import SEEN_LINES_KEPT, SKEW_RUN, Freshness, ReplayDetector
+from llm_bot.room.replays import SEEN_LINES_KEPT, SKEW_RUN, Freshness, ReplayDetector
 from llm_bot.wire import Heard, understand
 from tests.unit.builders import HEARD_AT, line
 

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_bot.config import ResponseProcessingConfig
-from llm_bot.guard import FilterReason
-from llm_bot.markdown_stripping import strip_markdown
 from llm_bot.response_processor import Processed, ResponseProcessor, strip_reasoning
-from llm_bot.text_cleaning import utf16_length
+from llm_bot.response_processor.guard import FilterReason
+from llm_bot.text.cleaning import utf16_length
+from llm_bot.text.markdown import strip_markdown
 
 NAMES = ("MyBot", "the bot")
 

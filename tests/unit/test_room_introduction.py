@@ -14,13 +14,13 @@ import pytest
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.errors import BusError, UnsupportedByBusError
 from llm_bot.event_handler import EventHandler
-from llm_bot.flood_sampler import FloodSampler
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
-from llm_bot.room_introduction import CONNECTED_SUBJECT, RoomIntroduction
-from llm_bot.tally import Tally
+from llm_bot.room.tally import Tally
+from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomIntroduction
 from tests.fakes import ManualClock
 from tests.servers import eventually
 from tests.unit import builders

@@ -10,17 +10,17 @@ import pytest
 
 from llm_bot import llm_client
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.armed_trigger import ArmedTrigger, room_demand, user_demand
-from llm_bot.asking import Job
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import MentionTriggerConfig
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
-from llm_bot.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.llm_client import LLMRequest, LLMResponse
 from llm_bot.models import ChatLine
 from llm_bot.ports import Event, SystemClock
 from llm_bot.rate_limiter import Permit, RateLimiter
-from llm_bot.room_worker import LaneWorker
+from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
+from llm_bot.replies.worker import LaneWorker
+from llm_bot.triggers.configured import ArmedTrigger, room_demand, user_demand
+from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 from tests.fakes import ScriptedLLM, llm_failure
 from tests.servers import eventually

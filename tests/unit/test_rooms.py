@@ -15,18 +15,18 @@ from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
-from llm_bot.delivery import OutboundBuffer
-from llm_bot.demo import cytube, kryten
+from llm_bot.demo.stand_ins import cytube, kryten
 from llm_bot.errors import BusError, BusUnavailableError
-from llm_bot.flood_sampler import FloodSampler
-from llm_bot.guard import FilterReason, GuardRefusal
+from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect, Person
 from llm_bot.ports import Event, Handler
 from llm_bot.rate_limiter import RateLimiter
+from llm_bot.replies.delivery import OutboundBuffer
+from llm_bot.response_processor.guard import FilterReason, GuardRefusal
 from llm_bot.room import Room
-from llm_bot.room_service import UNHEARD_SECONDS, RoomService, Surroundings
-from llm_bot.rooms import Rooms
-from llm_bot.tally import Tally
+from llm_bot.room.tally import Tally
+from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService, Surroundings
+from llm_bot.runtime.rooms import Rooms
 from tests.fakes import ManualClock, ScriptedLLM
 from tests.servers import eventually
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot import roster as roster_module
 from llm_bot.models import Person, PersonChanged
-from llm_bot.roster import MAX_PEOPLE, Roster
+from llm_bot.room import roster as roster_module
+from llm_bot.room.roster import MAX_PEOPLE, Roster
 
 ALICE = Person("Alice", 2.0, is_afk=True, is_muted=True)
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 
 from llm_bot.decisions import DecisionRecord, Gate, Outcome, ReplyRecord
-from llm_bot.guard import FilterReason
-from llm_bot.sentences import FILTER_REASONS, MAX_DETAIL_CHARACTERS, SENTENCES, sentence
+from llm_bot.observability.sentences import (
+    FILTER_REASONS,
+    MAX_DETAIL_CHARACTERS,
+    SENTENCES,
+    sentence,
+)
+from llm_bot.response_processor.guard import FilterReason
 
 LINE = "Reel, what about that xyzzy?"
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from llm_bot.service_manager import ServiceManager, status_line
+from llm_bot.runtime.systemd import ServiceManager, status_line
 from tests.fakes import ManualClock
 from tests.notify import NotifySocket
 

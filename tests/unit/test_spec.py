@@ -17,14 +17,14 @@ from llm_bot.app import App
 from llm_bot.bus.memory import MemoryEventBus
 from llm_bot.config import Config, resolve_room
 from llm_bot.decisions import Outcome
-from llm_bot.flood_sampler import FloodSampler
 from llm_bot.llm_client import Attempt, AttemptStatus, LLMResponse, Usage
-from llm_bot.metrics import Metrics
+from llm_bot.logging_config.sampler import FloodSampler
+from llm_bot.observability.metrics import Metrics
 from llm_bot.ports import SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
-from llm_bot.room_introduction import Asked, RoomIntroduction
-from llm_bot.tally import RoomTally, Tally
+from llm_bot.room.tally import RoomTally, Tally
+from llm_bot.runtime.room_sync import Asked, RoomIntroduction
 from llm_bot.wire import PARSERS, DropReason
 
 ROOT = Path(__file__).parents[2]
@@ -265,7 +265,9 @@ def test_the_log_events_are_those_of_the_code():
     """Names and levels, both ways. `log.failed` is what the formatter itself says."""
     told = told_events()
     assert told.pop("log.failed") == {"any"}
-    assert '"message": "log.failed"' in (ROOT / "llm_bot" / "logging_config.py").read_text()
+    assert (
+        '"message": "log.failed"' in (ROOT / "llm_bot" / "logging_config" / "setup.py").read_text()
+    )
     assert logged_events() == told
 
 

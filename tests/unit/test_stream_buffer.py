@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from llm_bot import stream_buffer
-from llm_bot.stream_buffer import Follower, StreamBuffer, StreamTrack, TrackItems
+from llm_bot.insights import stream_buffer
+from llm_bot.insights.stream_buffer import Follower, StreamBuffer, StreamTrack, TrackItems
 
 CONVERSATION, INSIGHTS = StreamTrack
 TRACKS = st.sampled_from(StreamTrack)
@@ -345,8 +345,8 @@ async def test_a_track_that_was_cleared_under_a_waiting_follower():
     assert follower.lost == 1
 
 
-@pytest.mark.parametrize("name", ["stream_buffer", "stream_follow"])
+@pytest.mark.parametrize("name", ["stream_buffer", "follower"])
 def test_examples(name):
     """Each example in the docstrings gives what it says."""
-    failed, tried = doctest.testmod(importlib.import_module(f"llm_bot.{name}"))
+    failed, tried = doctest.testmod(importlib.import_module(f"llm_bot.insights.{name}"))
     assert (failed, bool(tried)) == (0, True)

@@ -11,7 +11,7 @@ import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llm_bot.text_cleaning import (
+from llm_bot.text.cleaning import (
     MAX_MESSAGE_CHARACTERS,
     clean_html,
     collapse_white_space,

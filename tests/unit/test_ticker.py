@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from llm_bot import llm_client
-from llm_bot.config_triggers import PARTICIPATION_PROMPT
+from llm_bot.agents.prompts import TICK_TEMPLATE
+from llm_bot.config.triggers import PARTICIPATION_PROMPT
 from llm_bot.decisions import Outcome
 from llm_bot.models import Dialect, LineKind
+from llm_bot.observability.sentences import sentence
 from llm_bot.ports import Event
-from llm_bot.prompts import TICK_TEMPLATE
-from llm_bot.sentences import sentence
 from tests.fakes import llm_failure
 from tests.servers import eventually
 from tests.unit import builders
@@ -469,7 +469,7 @@ async def test_a_bug_in_one_tick_does_not_end_the_timer(bug, caplog):
 async def test_a_bug_in_deciding_does_not_end_the_timer_either(monkeypatch, caplog):
     """Whatever breaks within a look, its record ends as `error` (TICK-7)."""
     async with lively() as stage:
-        monkeypatch.setattr("llm_bot.ticker.decide_tick", lambda *_, **__: 1 / 0)
+        monkeypatch.setattr("llm_bot.replies.ticker.decide_tick", lambda *_, **__: 1 / 0)
         record = await stage.tick()
 
     assert (record.outcome, record.detail) == (Outcome.ERROR, "ZeroDivisionError")

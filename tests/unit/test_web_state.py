@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_bot.armed_trigger import room_demand, user_demand
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.models import Media, Person
 from llm_bot.rate_limiter import Permit, RateLimiter
+from llm_bot.triggers.configured import room_demand, user_demand
 from llm_bot.web.state import USERS_SHOWN, LiveState, essence
 from tests.fakes import ManualClock
 from tests.unit import builders

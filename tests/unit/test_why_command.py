@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from llm_bot.cli import why
-from llm_bot.inquiries import Inquiries, Wanted
-from llm_bot.record_view import record_view
+from llm_bot.observability.queries import Inquiries, Wanted
+from llm_bot.observability.record_view import record_view
 from tests.servers import LOOPBACK
 from tests.unit.stage import Stage
 

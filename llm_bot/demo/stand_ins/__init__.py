@@ -1,0 +1,1 @@
+"""The chat server, the connector and the model server, played."""

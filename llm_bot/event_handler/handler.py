@@ -1,0 +1,210 @@
+"""One event of a room: what it changes; a line goes on to the room's `LineHandler`.
+
+Runs inside the bus's callback, so nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from llm_bot.decisions import Delivery, Outcome
+from llm_bot.event_handler.lines import Insights, LineHandler, OnDecision
+from llm_bot.logging_config.sampler import FloodSampler
+from llm_bot.models import (
+    ChatCleared,
+    ChatLine,
+    Dialect,
+    LoggedIn,
+    MediaChanged,
+    Origin,
+    PersonChanged,
+    PersonJoined,
+    PersonLeft,
+    RosterHeard,
+    SendRefused,
+)
+from llm_bot.ports import Clock, Event
+from llm_bot.rate_limiter import RateLimiter
+from llm_bot.room import Room
+from llm_bot.room.tally import Tally
+from llm_bot.wire import Drop, Heard, understand, understand_answer, understand_usual
+
+log = logging.getLogger(__name__)
+
+_KRYTEN = Dialect.KRYTEN  # in Python 3.11 this look-up takes as long as a call
+
+
+class EventHandler:
+    """Hears one room. `on_decision` is told of every line once it is decided about."""
+
+    def __init__(
+        self,
+        room: Room,
+        *,
+        limiter: RateLimiter,
+        tally: Tally,
+        clock: Clock,
+        chance: Callable[[], float],
+        drops: FloodSampler,
+        on_pause: Callable[[float], None],
+        on_decision: OnDecision | None = None,
+        on_place: Callable[[], None] | None = None,
+        insights: Insights | None = None,
+    ) -> None:
+        """`on_place` is told once, when an envelope says how the connector spells the room.
+        `insights` are told of each public line that is remembered."""
+        self._room = room
+        self._tally = tally
+        self._clock = clock
+        self._drops = drops
+        self._on_pause = on_pause
+        self._on_place = on_place
+        self._insights = insights
+        self._hear_line = LineHandler(
+            room, limiter=limiter, chance=chance, on_decision=on_decision, insights=insights
+        ).hear
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            ChatLine: self._hear_line,
+            MediaChanged: self._change_media,
+            RosterHeard: self._hear_roster,
+            PersonJoined: self._join,
+            PersonLeft: self._leave,
+            PersonChanged: room.roster.change,
+            LoggedIn: self._learn_login,
+            ChatCleared: self._clear,
+            SendRefused: self._send_refused,
+        }
+
+    def handle(self, event: Event, dialect: Dialect) -> None:
+        """Take one event, heard in that dialect, to the end of its decision."""
+        clock, room, tally = self._clock, self._room, self._tally
+        arrived = clock.monotonic()
+        tally.last_event_at = heard_at = clock.time()
+        domain = room.config.domain
+        if (
+            dialect is _KRYTEN
+            and event.subject.endswith(".chatmsg")
+            and (line := understand_usual(event, heard_at, arrived, domain)) is not None
+        ):
+            room.tally.events["chatmsg"] += 1
+            if self._on_place is None and line.origin.channel:
+                room.origin = line.origin
+            else:
+                self._note_origin(line.origin)
+            self._hear_line(line)
+        else:
+            self._handle_any(event, dialect, heard_at, arrived)
+        tally.event_seconds.observe(clock.monotonic() - arrived)
+
+    def _handle_any(self, event: Event, dialect: Dialect, heard_at: float, arrived: float) -> None:
+        room = self._room
+        heard = understand(
+            event, dialect, heard_at=heard_at, arrived=arrived, domain=room.config.domain
+        )
+        if type(heard) is Heard:
+            room.tally.events[heard.event_type] += 1
+            self._note_origin(heard.origin)
+            self._handlers[type(heard.event)](heard.event)
+        elif type(heard) is Drop:
+            room.tally.events[heard.event_type] += 1
+            self._note_drop(heard, len(event.data), arrived)
+        else:
+            room.tally.events["other"] += 1
+
+    def _note_origin(self, origin: Origin) -> None:
+        room, known = self._room, self._room.origin
+        # A bare payload doesn't unlearn how the same connector's envelopes spell the room.
+        if origin.channel or known is None or known.dialect is not origin.dialect:
+            room.origin = origin
+            if self._on_place is not None and origin.domain:
+                tell, self._on_place = self._on_place, None
+                tell()
+
+    def learn(self, event_type: str, data: bytes) -> bool:
+        """Take what was asked for, in the form of the event that would tell it; false if it can't
+        be understood. What was heard meanwhile counts more."""
+        understood = understand_answer(event_type, data)
+        match understood:
+            case Drop():
+                self._note_drop(understood, len(data), self._clock.monotonic())
+                return False
+            case LoggedIn():
+                self._learn_login(understood)
+            case RosterHeard():
+                self._room.roster.assume(understood.people)
+            case MediaChanged():
+                self._room.assume_media(understood.media)
+        return True
+
+    def _note_drop(self, drop: Drop, size: int, now: float) -> None:
+        self._tally.dropped[drop.reason.value] += 1
+        suppressed = self._drops.should_log(f"{self._room.key} {drop.reason}", now)
+        if suppressed is not None:
+            log.warning(
+                "event.dropped",
+                extra={
+                    "channel": self._room.config.name,
+                    "event_type": drop.event_type,
+                    "reason": drop.reason.value,
+                    "bytes": size,
+                    "suppressed": suppressed,
+                },
+            )
+
+    def _change_media(self, event: MediaChanged) -> None:
+        self._room.change_media(event.media, self._clock.monotonic())
+
+    def _hear_roster(self, event: RosterHeard) -> None:
+        self._room.roster.replace(event.people)
+
+    def _join(self, event: PersonJoined) -> None:
+        self._room.roster.join(event.person)
+
+    def _leave(self, event: PersonLeft) -> None:
+        self._room.roster.leave(event.name)
+
+    def _learn_login(self, event: LoggedIn) -> None:
+        room = self._room
+        if not room.learn_login(event.name):
+            return
+        suppressed = self._drops.should_log(f"{room.key} other_login", self._clock.monotonic())
+        if suppressed is not None:
+            log.warning(
+                "room.other_login",
+                extra={
+                    "channel": room.config.name,
+                    "login": event.name,
+                    "username": room.config.bot.username,
+                    "suppressed": suppressed,
+                },
+            )
+
+    def _clear(self, _: ChatCleared) -> None:
+        self._room.window.clear()
+        if self._insights is not None:
+            self._insights.forget()
+
+    def _send_refused(self, event: SendRefused) -> None:
+        """CyTube did not take a line: evidence against the oldest one under way."""
+        room = self._room
+        if event.event == "noflood":
+            room.is_muted_by_server = True
+        if event.pause_seconds is not None:
+            self._on_pause(event.pause_seconds)
+        private = True if event.text.startswith("PM failed") else None
+        sent = room.confirmations.refuse(private=private)
+        if sent is None:
+            return
+        room.note_delivery(sent.record, Delivery.REFUSED)
+        detail = f"{event.event}: {event.text}" if event.text else event.event
+        room.conclude(sent.record, Outcome.DELIVERY_FAILED, detail)
+        log.warning(
+            "delivery.refused",
+            extra={
+                "channel": room.config.name,
+                "correlation_id": sent.record.correlation_id,
+                "event": event.event,
+            },
+        )

@@ -1,0 +1,246 @@
+"""One line of a room: its place in the conversation, the decision about it, the record of both.
+
+Runs inside the bus's callback, so nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from llm_bot.context_window import WindowLine
+from llm_bot.decisions import DecisionRecord, Delivery, IgnoredBecause, Outcome
+from llm_bot.models import ChatLine, LineKind
+from llm_bot.rate_limiter import RateLimiter
+from llm_bot.room import SERVER_NAME, Room
+from llm_bot.room.replays import Freshness
+from llm_bot.triggers.configured import first_match
+from llm_bot.triggers.decide import NO_MATCH, Admit, Decision, Replace, Silent, decide
+from llm_bot.triggers.gates import Circumstances, Job
+
+log = logging.getLogger(__name__)
+
+# In Python 3.11 a look-up of an enum's member takes as long as a call of a function.
+_CHAT = LineKind.CHAT
+_FRESH = Freshness.FRESH
+
+OnDecision = Callable[[Room, DecisionRecord, ChatLine], None]
+
+
+class Insights(Protocol):
+    """Who looks at the conversation beside the bot, and later: a line is only noted."""
+
+    def note_line(self, line: WindowLine) -> object: ...
+
+    def forget(self) -> None:
+        """The conversation so far was taken back."""
+        ...
+
+
+class LineHandler:
+    """Takes the lines of one room. `on_decision` is told of each once it is decided about."""
+
+    def __init__(
+        self,
+        room: Room,
+        *,
+        limiter: RateLimiter,
+        chance: Callable[[], float],
+        on_decision: OnDecision | None = None,
+        insights: Insights | None = None,
+    ) -> None:
+        """`insights` are told of each public line that is remembered."""
+        self._room = room
+        self._limiter = limiter
+        self._chance = chance
+        self._on_decision = on_decision
+        self._note_line = _unheeded if insights is None else insights.note_line
+
+    def hear(self, line: ChatLine) -> None:
+        """Place a line, decide about it, and record both."""
+        room = self._room
+        user = line.user.lower()
+        if user in room.own_keys:
+            self._hear_own(line)
+            return
+        is_public = line.kind is _CHAT
+        if (
+            user in room.ignored_users
+            or user in room.roster.muted
+            or line.is_shadowed
+            or (not is_public and line.to and line.to.lower() not in room.own_keys)
+        ):
+            self._record(line, Silent(Outcome.IGNORED_USER, detail=self._why_ignored(line, user)))
+            return
+        freshness = room.replays.judge(line)
+        if freshness is not _FRESH:
+            self._hear_old(line, freshness)
+            return
+        text = line.text
+        if not text:
+            self._record(line, NO_MATCH)
+            return
+        remembered = WindowLine(line.user, text, line.time, False, line.correlation_id)
+        if is_public:
+            room.window.add(remembered)
+            self._note_line(remembered)
+            room.note_other_line()
+        else:
+            room.window_of(line).add(remembered)
+        if text.startswith(room.ignored_prefixes):
+            self._record(line, Silent(Outcome.IGNORED_PREFIX))
+            return
+        self._decide(line, is_public)
+
+    def _why_ignored(self, line: ChatLine, user: str) -> str:
+        """Why the bot has nothing to do with a line of `user` (in lower case)."""
+        if user in self._room.ignored_users:
+            is_server = user == SERVER_NAME
+            return (IgnoredBecause.SERVER if is_server else IgnoredBecause.LISTED).value
+        if line.is_shadowed:
+            return IgnoredBecause.SHADOW_MUTED.value
+        if user in self._room.roster.muted:
+            return IgnoredBecause.MUTED.value
+        return IgnoredBecause.OTHER_TARGET.value
+
+    def _hear_own(self, line: ChatLine) -> None:
+        """The bot's own line: context, and evidence that it arrived."""
+        room = self._room
+        freshness = room.replays.judge(line)
+        remembered = WindowLine(line.user, line.text, line.time, True, line.correlation_id)
+        if freshness is Freshness.FRESH:
+            if line.text:
+                room.window_of(line).add(remembered)
+                if line.kind is LineKind.CHAT:
+                    self._note_line(remembered)
+            room.note_own_line(line, line.arrived)
+            if line.kind is LineKind.CHAT:
+                room.is_muted_by_server = False
+            sent = room.confirmations.confirm(line.to, line.text)
+            if sent is not None:
+                room.note_delivery(sent.record, Delivery.ECHOED)
+                room.conclude(sent.record, Outcome.REPLIED)
+        elif freshness is not Freshness.DUPLICATE and line.text:
+            room.window_of(line).insert(remembered)
+        self._record(line, Silent(Outcome.OWN_LINE))
+
+    def _hear_old(self, line: ChatLine, freshness: Freshness) -> None:
+        room = self._room
+        if freshness is not Freshness.DUPLICATE and line.text:
+            room.window_of(line).insert(
+                WindowLine(line.user, line.text, line.time, False, line.correlation_id)
+            )
+        if room.replays.is_skewed:
+            self._warn_of_skew(line)
+        is_stale = freshness is Freshness.STALE
+        self._record(line, Silent(Outcome.STALE if is_stale else Outcome.REPLAYED))
+
+    def _warn_of_skew(self, line: ChatLine) -> None:
+        """Say so once: whoever reads it sees which of the three clocks is wrong."""
+        room = self._room
+        room.replays.is_skewed = False
+        sent_at = line.said_at if line.forwarded_at is None else line.forwarded_at
+        log.warning(
+            "clock.skewed",
+            extra={
+                "channel": room.config.name,
+                "skew_seconds": round(room.replays.skew_seconds, 3),
+                "late_seconds": None if sent_at is None else round(line.heard_at - sent_at, 3),
+            },
+        )
+
+    def _decide(self, line: ChatLine, is_public: bool) -> None:
+        room = self._room
+        if is_public:
+            triggers = room.public_triggers
+            first = first_match(line, triggers) if room.is_worth_asking(line.text) else None
+        else:
+            triggers = room.private_triggers
+            first = first_match(line, triggers)
+        evaluated = room.tally.triggers_evaluated
+        if first is None:
+            for armed in triggers:
+                evaluated[armed.kind] += 1
+            self._record(line, NO_MATCH)
+            return
+        for armed in triggers[: first[0] + 1]:
+            evaluated[armed.kind] += 1
+        lane = room.lane(line.kind)
+        circumstances = Circumstances(
+            now=line.arrived,
+            is_silenced=room.config.silenced,
+            is_loop=room.loops(line).is_loop(line.user.lower(), line.arrived),
+            media_frees_in=room.media_frees_in(line.arrived),
+            media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
+            waiting=lane.waiting(line.user.lower()),
+            queue_room=lane.room,
+        )
+        decision = decide(
+            line,
+            triggers,
+            first,
+            limits=room.config.rate_limits,
+            limiter=self._limiter,
+            circumstances=circumstances,
+            chance=self._chance,
+        )
+        self._act(line, decision)
+
+    def _act(self, line: ChatLine, decision: Decision) -> None:
+        tally = self._room.tally
+        if isinstance(decision, Silent):
+            tally.triggers_suppressed[decision.trigger, decision.outcome.value] += 1
+            self._record(line, decision)
+            return
+        tally.triggers_fired[decision.trigger.kind] += 1
+        if isinstance(decision, Admit):
+            self._admit(line, decision)
+        else:
+            self._replace(line, decision)
+
+    def _admit(self, line: ChatLine, decision: Admit) -> None:
+        record = self._record(line, decision)
+        self._room.loops(line).note_answered(line.user.lower(), line.arrived)
+        job = Job(line, decision.trigger, decision.permit, record, self._deadline(line))
+        self._room.lane(line.kind).put(job)
+
+    def _replace(self, line: ChatLine, decision: Replace) -> None:
+        record = self._record(line, decision)
+        older = decision.job
+        job = Job(line, decision.trigger, older.permit, record, self._deadline(line))
+        self._room.lane(line.kind).replace(older, job)
+        self._room.conclude(older.record, Outcome.SUPERSEDED)
+
+    def _deadline(self, line: ChatLine) -> float:
+        return line.arrived + self._room.config.replies.deadline_seconds
+
+    def _record(self, line: ChatLine, decision: Decision) -> DecisionRecord:
+        room = self._room
+        outcome: Outcome | None
+        if isinstance(decision, Silent):
+            outcome, trigger, detail = decision.outcome, decision.trigger, decision.detail
+        else:
+            outcome, trigger, detail = None, decision.trigger.kind, decision.matched
+        record = DecisionRecord(
+            line.correlation_id,
+            room.config.name,
+            line.user,
+            line.heard_at,
+            line.kind,
+            outcome,
+            trigger,
+            decision.gates,
+            detail,
+            line.text,
+        )
+        if outcome is not None:
+            room.note_concluded(record, outcome)
+        room.decisions.add(record)
+        if self._on_decision is not None:
+            self._on_decision(room, record, line)
+        return record
+
+
+def _unheeded(_: WindowLine) -> None:
+    """Nobody looks at the conversation."""

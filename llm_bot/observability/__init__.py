@@ -1,0 +1,1 @@
+"""Why, and how much: records in words, queries, metrics."""

@@ -1,0 +1,162 @@
+"""The contextual trigger's timer: one for each room that has it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from llm_bot.agents.chat import ChatAgent
+from llm_bot.decisions import DecisionRecord, Outcome
+from llm_bot.event_handler.lines import OnDecision
+from llm_bot.llm_client import LLMError
+from llm_bot.models import ChatLine, LineKind, Origin
+from llm_bot.ports import Clock
+from llm_bot.rate_limiter import RateLimiter
+from llm_bot.room import Room
+from llm_bot.triggers.configured import ArmedTrigger
+from llm_bot.triggers.contextual import ContextualTrigger
+from llm_bot.triggers.decide import Silent, admit_tick, decide_tick
+from llm_bot.triggers.gates import Circumstances, Job
+from llm_bot.wire import new_correlation_id
+
+log = logging.getLogger(__name__)
+
+
+class Ticker:
+    """Looks at the room now and then, and asks the model whether to say something unasked."""
+
+    def __init__(
+        self,
+        room: Room,
+        *,
+        agent: ChatAgent,
+        limiter: RateLimiter,
+        clock: Clock,
+        chance: Callable[[], float],
+        on_decision: OnDecision | None = None,
+    ) -> None:
+        self._room = room
+        self._agent = agent
+        self._limiter = limiter
+        self._clock = clock
+        self._chance = chance
+        self._on_decision = on_decision
+
+    async def run(self) -> None:
+        """Tick until cancelled, or until a reload has taken the trigger away."""
+        while self._room.contextual is not None:
+            await self._clock.sleep(self._room.contextual[0].interval(self._chance()))
+            await self.tick()
+
+    async def tick(self) -> None:
+        """One look, to the end of its decision, or to a job in the room's lane."""
+        room = self._room
+        if room.contextual is None or room.origin is None:
+            return  # nothing was heard yet, so there is nothing to say and nowhere to say it
+        trigger, armed = room.contextual
+        tick = self._make_tick(room.origin)
+        record = self._record(tick)
+        room.tally.triggers_evaluated[armed.kind] += 1
+        try:
+            silence = await self._look(tick, trigger, armed, record)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._room.conclude(record, Outcome.SHUTDOWN)
+                raise
+            # Something that it waited for was cancelled. Raised on, it would end the timer, and a
+            # task group takes that for an orderly end.
+            silence = self._failed(exc)
+        except Exception as exc:  # noqa: BLE001 - a bug in one tick must not end the process
+            silence = self._failed(exc)
+        if silence is not None:
+            room.tally.triggers_suppressed[armed.kind, silence.outcome.value] += 1
+            room.conclude(record, silence.outcome, silence.detail)
+        if self._on_decision is not None:
+            self._on_decision(room, record, tick)
+
+    async def _look(
+        self,
+        tick: ChatLine,
+        trigger: ContextualTrigger,
+        armed: ArmedTrigger,
+        record: DecisionRecord,
+    ) -> Silent | None:
+        """Decide, ask the model, and leave a job in the lane; or why there is none."""
+        room = self._room
+        decision = decide_tick(
+            tick,
+            armed,
+            trigger.gates(room.survey()),
+            may_speak_unasked=room.may_speak_unasked,
+            limits=room.config.rate_limits,
+            limiter=self._limiter,
+            circumstances=self._circumstances(tick.arrived),
+            chance=self._chance,
+        )
+        record.gates = decision.gates
+        if isinstance(decision, Silent):
+            return decision
+        try:
+            wanted = await self._agent.wants_to_take_part(room, tick, trigger.config)
+        except LLMError as error:
+            log.warning("tick.failed", extra={"channel": room.config.name, "code": error.code})
+            return Silent(Outcome.LLM_FAILED, detail=error.code)
+        if not wanted:
+            return Silent(Outcome.DECLINED)
+        decision = admit_tick(
+            tick,
+            armed,
+            limits=room.config.rate_limits,
+            limiter=self._limiter,
+            circumstances=self._circumstances(self._clock.monotonic()),
+        )
+        record.gates += tuple(gate for gate in decision.gates if not gate.passed)
+        if isinstance(decision, Silent):
+            return decision
+        room.tally.triggers_fired[armed.kind] += 1
+        deadline = tick.arrived + room.config.replies.deadline_seconds
+        room.public_lane.put(Job(tick, armed, decision.permit, record, deadline))
+        return None
+
+    def _failed(self, error: BaseException) -> Silent:
+        """A bug: counted, and told in full."""
+        log.error("tick.error", exc_info=error, extra={"channel": self._room.config.name})
+        return Silent(Outcome.ERROR, detail=type(error).__name__)
+
+    def _make_tick(self, origin: Origin) -> ChatLine:
+        return ChatLine(
+            LineKind.TICK,
+            "",
+            "",
+            new_correlation_id(),
+            origin,
+            self._clock.time(),
+            self._clock.monotonic(),
+        )
+
+    def _circumstances(self, now: float) -> Circumstances:
+        room = self._room
+        return Circumstances(
+            now=now,
+            is_silenced=room.config.silenced,
+            is_loop=False,
+            media_frees_in=room.media_frees_in(now),
+            media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
+            waiting=None,
+            queue_room=room.public_lane.room,
+        )
+
+    def _record(self, tick: ChatLine) -> DecisionRecord:
+        record = DecisionRecord(
+            tick.correlation_id,
+            self._room.config.name,
+            "",
+            tick.heard_at,
+            tick.kind.value,
+            None,
+            trigger=ContextualTrigger.kind,
+        )
+        self._room.decisions.add(record)
+        return record

@@ -1,0 +1,50 @@
+"""Replies that wait: one short queue for a room's public lines, one for its private ones. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from llm_bot.triggers.gates import Job
+
+
+class Lane:
+    """First in, first out, at most `size` jobs and one for each user.
+
+    `on_put` is called after a job was put; whoever works the lane waits for it.
+    """
+
+    __slots__ = ("_jobs", "on_put", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._jobs: deque[Job] = deque()
+        self.on_put: Callable[[], None] = _nobody_waits
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @property
+    def room(self) -> int:
+        """How many more jobs it takes."""
+        return self.size - len(self._jobs)
+
+    def waiting(self, user: str) -> Job | None:
+        """The job of `user` (in lower case) that waits."""
+        return next((job for job in self._jobs if job.line.user.lower() == user), None)
+
+    def put(self, job: Job) -> None:
+        self._jobs.append(job)
+        self.on_put()
+
+    def replace(self, older: Job, newer: Job) -> None:
+        """Put `newer` in the place of `older`, which waits."""
+        self._jobs[self._jobs.index(older)] = newer
+
+    def take(self) -> Job | None:
+        """The oldest job, None if there is none."""
+        return self._jobs.popleft() if self._jobs else None
+
+
+def _nobody_waits() -> None:
+    """Before a worker runs."""

@@ -1,0 +1,301 @@
+"""All that belongs to one room, and nothing that doesn't. No I/O; time comes in as arguments."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+
+from llm_bot.config import ContextualTriggerConfig, RoomConfig, TriggerConfig
+from llm_bot.config.triggers import TRIGGER_KINDS
+from llm_bot.context_window import (
+    PM_WINDOWS_KEPT,
+    ContextWindow,
+    PrivateWindows,
+    WindowLine,
+)
+from llm_bot.decisions import DecisionLog, DecisionRecord, Delivery, Outcome
+from llm_bot.insights.stream_buffer import StreamBuffer
+from llm_bot.models import ChatLine, LineKind, Media, Origin
+from llm_bot.response_processor import ResponseProcessor
+from llm_bot.response_processor.guard import Guard
+from llm_bot.room.confirmations import Confirmations
+from llm_bot.room.lane import Lane
+from llm_bot.room.loops import LoopDetector
+from llm_bot.room.replays import ReplayDetector
+from llm_bot.room.roster import Roster
+from llm_bot.room.tally import RoomTally
+from llm_bot.triggers.configured import ArmedTrigger
+from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
+from llm_bot.triggers.registry import make_trigger
+
+SERVER_NAME = "[server]"
+"""CyTube's own notices; brackets can't stand in a real name."""
+
+REPEATED_MEDIA_SECONDS = 5.0
+"""The first `changeMedia` seen with more on its clock tells what is on, not that it just began."""
+
+
+class Room:
+    """The state of one room. `key` is its name in lower case."""
+
+    def __init__(self, config: RoomConfig, *, secrets: tuple[str, ...]) -> None:
+        self.config = config
+        self.key = config.name.lower()
+        self.login_name = ""
+        self.window = ContextWindow(
+            config.context_window.size, config.context_window.max_age_seconds
+        )
+        self.private_windows = PrivateWindows(
+            config.context_window.size, config.context_window.max_age_seconds
+        )
+        self.roster = Roster()
+        self.replays = ReplayDetector(config.bot.max_event_age_seconds)
+        self.public_loops = LoopDetector()
+        self.private_loops: OrderedDict[str, LoopDetector] = OrderedDict()
+        # Public lines of others since the bot's own last one, and since the last tick.
+        self.lines_since_own = 0
+        self.lines_since_tick = 0
+        self.decisions = DecisionLog()
+        self.stream = StreamBuffer(config.insights.size)
+        self.tally = RoomTally()
+        self.confirmations = Confirmations()
+        self.on_concluded: Callable[[DecisionRecord], None] | None = None
+        self.public_lane = Lane(config.replies.queue_size)
+        self.private_lane = Lane(config.replies.queue_size)
+        self.own_lines: deque[str] = deque(
+            maxlen=max(1, config.response_processing.deduplicate_window)
+        )
+        self.media: Media | None = None
+        self._is_media_heard = False
+        self.media_changed_at: float | None = None
+        self.origin: Origin | None = None
+        self.is_muted_by_server = False
+        self.canned_line_at: float | None = None
+        self.ignored_users = frozenset(
+            {SERVER_NAME, *(name.lower() for name in config.bot.ignored_users)}
+        )
+        self.ignored_prefixes = tuple(filter(None, config.bot.ignored_prefixes))
+        self.processor = ResponseProcessor(config.response_processing)
+        self.guard = Guard(
+            secrets=secrets,
+            allow_links=config.response_processing.content_filter.allow_links,
+            max_units=config.response_processing.max_response_length,
+        )
+        self._name_the_bot()
+
+    def adopt(self, fresh: Room) -> None:
+        """Take the configuration of `fresh`, made for the same room, and keep what happened here:
+        window, limits, queues, records. Nothing in it can fail half-way."""
+        if fresh is self:
+            return
+        self.config = fresh.config
+        for line in self.window:
+            fresh.window.add(line)
+        self.window = fresh.window
+        settings = fresh.config.context_window
+        self.private_windows.resize(settings.size, settings.max_age_seconds)
+        self.stream.resize(fresh.config.insights.size)
+        self.replays.max_age_seconds = fresh.config.bot.max_event_age_seconds
+        self.public_lane.size = self.private_lane.size = fresh.config.replies.queue_size
+        fresh.own_lines.extend(self.own_lines)
+        self.own_lines = fresh.own_lines
+        self.ignored_users = fresh.ignored_users
+        self.ignored_prefixes = fresh.ignored_prefixes
+        self.processor = fresh.processor
+        self.guard = fresh.guard
+        self._name_the_bot()
+
+    def is_same_place(self, config: RoomConfig) -> bool:
+        """Whether `config` means this room, and not one of that name on another chat server."""
+        known = self.config.domain or (self.origin.domain if self.origin is not None else "")
+        wanted = config.domain or ""
+        return not known or not wanted or known.strip().lower() == wanted.strip().lower()
+
+    def count_on_from(self, other: Room) -> None:
+        """Go on with the numbers and records of `other`, which had the same name before."""
+        self.tally = other.tally
+        self.decisions = other.decisions
+
+    def lose_sight(self) -> None:
+        """Nobody listens for a while: who is here and what is on may change unseen."""
+        self.roster = Roster()
+        self.media = None
+        self.media_changed_at = None
+        self._is_media_heard = False
+        self.is_muted_by_server = False
+
+    def _name_the_bot(self) -> None:
+        bot = self.config.bot
+        self.own_names = tuple(filter(None, dict.fromkeys((bot.username, self.login_name))))
+        self.own_keys = frozenset(name.lower() for name in self.own_names)
+        self.called_names = (*self.own_names, *bot.aliases)
+        armed = arm_triggers(self.config.triggers, room=self.key, names=self.called_names)
+        self.public_triggers = tuple(one for one in armed if one.kind != "pm")
+        self._public_hints = _hints(self.public_triggers)
+        self.private_triggers = tuple(one for one in armed if one.kind == "pm")
+        self.contextual = arm_contextual(self.config.triggers, room=self.key)
+
+    def learn_login(self, name: str) -> bool:
+        """The account that the connector uses here; true if it is another than was known."""
+        if name == self.login_name:
+            return False
+        self.login_name = name
+        self._name_the_bot()
+        return name.lower() != self.config.bot.username.lower()
+
+    def lane(self, kind: LineKind) -> Lane:
+        return self.private_lane if kind is LineKind.PM else self.public_lane
+
+    def is_worth_asking(self, text: str) -> bool:
+        """Whether any trigger may fire on a public line of that text.
+
+        Nearly no line is, and one look for all triggers costs half of what it takes to ask each.
+        """
+        hints = self._public_hints
+        if hints is None:
+            return True
+        folded = text.lower()
+        for hint in hints:  # noqa: SIM110 - any() with a generator takes twice as long
+            if hint in folded:
+                return True
+        return False
+
+    def window_of(self, line: ChatLine) -> ContextWindow:
+        """Where `line` belongs: private conversations never appear in the room's."""
+        if line.kind is not LineKind.PM:
+            return self.window
+        is_own = line.user.lower() in self.own_keys
+        return self.private_windows.of(line.to if is_own else line.user)
+
+    def loops(self, line: ChatLine) -> LoopDetector:
+        """Who watches over the conversation that `line` is part of."""
+        if line.kind is not LineKind.PM:
+            return self.public_loops
+        other = (line.to if line.user.lower() in self.own_keys else line.user).lower()
+        detector = self.private_loops.get(other)
+        if detector is None:
+            detector = self.private_loops[other] = LoopDetector()
+            if len(self.private_loops) > PM_WINDOWS_KEPT:
+                self.private_loops.popitem(last=False)
+        return detector
+
+    def note_own_line(self, line: ChatLine, now: float) -> None:
+        """The bot's own line was seen in the room, or in a private conversation."""
+        self.loops(line).note_own(now)
+        if line.kind is LineKind.CHAT:
+            self.lines_since_own = 0
+
+    def note_other_line(self) -> None:
+        """Somebody else said something in the room."""
+        self.public_loops.note_other()
+        self.lines_since_own += 1
+        self.lines_since_tick += 1
+
+    @property
+    def may_speak_unasked(self) -> bool:
+        """Whether somebody has answered the bot's own last lines, or there are few of them."""
+        return self.public_loops.unanswered_own_lines < self.config.bot.max_unanswered_own_lines
+
+    def survey(self) -> Surveyed:
+        """What a tick sees; the lines of this interval are counted anew afterwards."""
+        others = None
+        if self.roster.is_known:
+            here = (person.name.lower() for person in self.roster)
+            others = sum(name not in self.own_keys for name in here)
+        waiting = len(self.public_lane) + len(self.private_lane)
+        seen = Surveyed(self.lines_since_tick, self.lines_since_own, others, waiting)
+        self.lines_since_tick = 0
+        return seen
+
+    def conversation(self, line: ChatLine, now: float) -> tuple[WindowLine, ...]:
+        """What the model gets to see of the conversation that `line` is part of, without it.
+
+        `now` is epoch seconds.
+        """
+        most = self.config.max_context_messages
+        lines = self.window_of(line).latest(most + 1, now)
+        asked = (line.correlation_id, line.user, line.text)
+        others = [one for one in lines if (one.correlation_id, one.user, one.text) != asked]
+        return tuple(others[-most:]) if most else ()
+
+    def change_media(self, media: Media, now: float) -> None:
+        """Note what is on; another film than the last starts the pause of the public triggers."""
+        last, self.media = self.media, media
+        was_heard, self._is_media_heard = self._is_media_heard, True
+        if last is not None and (last.media_id, last.media_type) == (
+            media.media_id,
+            media.media_type,
+        ):
+            return
+        if not was_heard and media.position_seconds > REPEATED_MEDIA_SECONDS:
+            return
+        self.media_changed_at = now
+
+    def assume_media(self, media: Media) -> None:
+        """What is on as far as is stored somewhere: what was heard counts more, and nobody knows
+        when it began, so no pause starts."""
+        if self.media is None:
+            self.media = media
+
+    def media_frees_in(self, now: float) -> float:
+        """Seconds until the pause after a change of media is over, 0 if there is none."""
+        if self.media_changed_at is None:
+            return 0.0
+        cooldown = self.config.rate_limits.media_change_cooldown_seconds
+        return max(0.0, self.media_changed_at + cooldown - now)
+
+    def conclude(self, record: DecisionRecord, outcome: Outcome, detail: str = "") -> None:
+        """Set the outcome of a record, once, and count it; a second one changes nothing."""
+        if record.outcome is not None:
+            return
+        record.outcome = outcome
+        if detail:
+            record.detail = detail
+        self.note_concluded(record, outcome)
+
+    def note_concluded(self, record: DecisionRecord, outcome: Outcome) -> None:
+        """A record has got that outcome: count it, and tell whoever wants to know."""
+        # The member itself is a str; to ask for its `value` takes as long as all the rest here.
+        self.tally.decisions[outcome] += 1
+        if self.on_concluded is not None:
+            self.on_concluded(record)
+
+    def note_delivery(self, record: DecisionRecord, delivery: Delivery) -> None:
+        """What became of a line that was sent."""
+        if record.reply is not None:
+            record.reply.delivery = delivery.value
+        self.tally.deliveries[delivery.value] += 1
+
+
+def _hints(triggers: tuple[ArmedTrigger, ...]) -> tuple[str, ...] | None:
+    """The hints of all `triggers`, None if there is one that must be asked about any line."""
+    found: dict[str, None] = {}
+    for armed in triggers:
+        if armed.trigger.hints is None:
+            return None
+        found |= dict.fromkeys(armed.trigger.hints)
+    return tuple(found)
+
+
+def arm_contextual(
+    configs: tuple[TriggerConfig, ...], *, room: str
+) -> tuple[ContextualTrigger, ArmedTrigger] | None:
+    """The trigger that is asked by a timer and not about lines, if it is enabled."""
+    for config in configs:
+        if config.enabled and isinstance(config, ContextualTriggerConfig):
+            trigger = ContextualTrigger(config)
+            return trigger, ArmedTrigger.arm(trigger, config, room)
+    return None
+
+
+def arm_triggers(
+    configs: tuple[TriggerConfig, ...], *, room: str, names: tuple[str, ...]
+) -> list[ArmedTrigger]:
+    """The enabled triggers that are asked about lines, kind by kind (TRIG-1)."""
+    armed: list[ArmedTrigger] = []
+    taken: Counter[str] = Counter()
+    for config in configs:
+        if config.enabled and not isinstance(config, ContextualTriggerConfig):
+            trigger = make_trigger(config, names=names, taken=taken)
+            armed.append(ArmedTrigger.arm(trigger, config, room))
+    return sorted(armed, key=lambda one: TRIGGER_KINDS.index(one.kind))

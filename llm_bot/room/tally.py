@@ -1,0 +1,90 @@
+"""What happened in a room, counted in plain numbers. Pure.
+
+A bound counter of a metrics library costs more than everything else that a line costs; these are
+turned into its families when somebody scrapes (`llm_bot.observability.metrics`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TypeVar
+
+SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+SHORT_SECONDS = (0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.01, 0.1)
+TENTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CHARACTERS = (20.0, 40.0, 80.0, 120.0, 160.0, 200.0, 240.0, 320.0)
+
+
+Key = TypeVar("Key")
+
+
+class Counts(dict[Key, int]):
+    """A count for each key, 0 where nothing was counted; reading adds no key.
+
+    `collections.Counter` takes twice as long for `counts[key] += 1`: it has a `__delitem__` in
+    Python, for which the interpreter looks up every store by name.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, key: Key) -> int:
+        return 0
+
+
+class Histogram:
+    """Counts of values by upper bounds; `counts` has one more, for what is above them all."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class RoomTally:
+    """The counters of one room. Every key comes from a closed set, never from a user."""
+
+    __slots__ = (
+        "decisions",
+        "deliveries",
+        "events",
+        "filtered",
+        "insights",
+        "relevance",
+        "reply_seconds",
+        "response_characters",
+        "sent",
+        "triggers_evaluated",
+        "triggers_fired",
+        "triggers_suppressed",
+    )
+
+    def __init__(self) -> None:
+        self.events: Counts[str] = Counts()
+        self.decisions: Counts[str] = Counts()
+        self.triggers_evaluated: Counts[str] = Counts()
+        self.triggers_fired: Counts[str] = Counts()
+        self.triggers_suppressed: Counts[tuple[str, str]] = Counts()
+        self.sent: Counts[str] = Counts()
+        self.filtered: Counts[str] = Counts()
+        self.deliveries: Counts[str] = Counts()
+        self.insights: Counts[str] = Counts()
+        self.relevance = Histogram(TENTHS)
+        self.response_characters = Histogram(CHARACTERS)
+        self.reply_seconds = Histogram(SECONDS)
+
+
+class Tally:
+    """The counters that belong to no room."""
+
+    __slots__ = ("dropped", "event_seconds", "last_event_at")
+
+    def __init__(self) -> None:
+        self.dropped: Counts[str] = Counts()
+        self.event_seconds = Histogram(SHORT_SECONDS)
+        self.last_event_at: float | None = None

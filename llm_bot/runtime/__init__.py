@@ -1,0 +1,1 @@
+"""Rooms at work: opening, reloading, announcing, answering commands on the bus."""

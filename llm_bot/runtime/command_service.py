@@ -1,0 +1,111 @@
+"""Answers on the bus: `ping`, `status` and `why` on `{instance}.command`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from llm_bot.errors import BusError
+from llm_bot.logging_config.sampler import FloodSampler
+from llm_bot.observability.queries import Inquiries, InquiryError, Wanted
+from llm_bot.ports import Clock, Event, EventBus
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LAST = 10
+MAX_REPLY_BYTES = 900_000
+"""Below the 1 MiB that a NATS server takes unless it is set up otherwise."""
+
+COMMANDS = ("ping", "status", "why")
+
+
+def command_subject(instance: str) -> str:
+    """Where the commands for a process of that name are heard."""
+    return f"{instance}.command"
+
+
+class CommandResponder:
+    """Hears requests and answers them; one that names no subject for an answer is left alone.
+
+    A request is `{"command": "ping" | "status" | "why"}`, `why` with `channel`, `last`, `id`,
+    `user` and `outcome` beside it. The answer is `{"service", "command", "success", "data" or
+    "error"}`, whatever the request was.
+    """
+
+    def __init__(
+        self,
+        bus: EventBus,
+        *,
+        service: str,
+        version: str,
+        status: Callable[[], dict[str, Any]],
+        inquiries: Inquiries,
+        clock: Clock,
+    ) -> None:
+        self._bus = bus
+        self._service = service
+        self._version = version
+        self._status = status
+        self._inquiries = inquiries
+        self._clock = clock
+        self._failures = FloodSampler()
+
+    async def hear(self, event: Event) -> None:
+        """Answer one request."""
+        if not event.reply:
+            return
+        try:
+            await self._bus.publish(event.reply, self._answer(event.data))
+        except BusError as exc:
+            suppressed = self._failures.should_log("command", self._clock.monotonic())
+            if suppressed is not None:
+                log.warning(
+                    "command.not_answered", extra={"error": str(exc), "suppressed": suppressed}
+                )
+
+    def _answer(self, body: bytes) -> bytes:
+        command: object = None
+        try:
+            request = _request(body)
+            command = request.pop("command", None)
+            data = self._obey(command, request)
+        except InquiryError as exc:
+            return self._reply(command, {"success": False, "error": str(exc)})
+        answer = self._reply(command, {"success": True, "data": data})
+        if len(answer) > MAX_REPLY_BYTES:
+            error = f"the answer has {len(answer):,} bytes, too many for the bus; ask for fewer"
+            return self._reply(command, {"success": False, "error": error})
+        return answer
+
+    def _obey(self, command: object, rest: dict[str, Any]) -> dict[str, Any]:
+        match command:
+            case "ping":
+                return {"version": self._version}
+            case "status":
+                return self._status()
+            case "why":
+                rest.setdefault("last", DEFAULT_LAST)
+                wanted = Wanted.of(rest, limit="last")
+                return {"decisions": self._inquiries.decisions(wanted)}
+            case None:
+                raise InquiryError(f"no command; known are {', '.join(COMMANDS)}")
+            case _:
+                raise InquiryError(f"no such command; known are {', '.join(COMMANDS)}")
+
+    def _reply(self, command: object, rest: dict[str, Any]) -> bytes:
+        known = command if command in COMMANDS else None
+        return msgspec.json.encode({"service": self._service, "command": known, **rest})
+
+
+def _request(body: bytes) -> dict[str, Any]:
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
+        raise InquiryError("the request isn't JSON") from exc
+    if not isinstance(request, dict):
+        raise InquiryError("the request isn't a JSON object")
+    # What Kryten's other services put beside a command is none of ours.
+    return {name: value for name, value in request.items() if name not in ("service", "meta")}

@@ -1,0 +1,1 @@
+"""Clean what was heard, cut what is said. Pure."""
