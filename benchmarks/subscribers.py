@@ -64,7 +64,7 @@ async def bus(url: str, patterns: Sequence[str], *, is_timed: bool) -> object:
         note(event.data)
 
     own = NatsBus(
-        NatsConfig(servers=(url,)), clock=SystemClock(), chance=random.random, name="benchmark"
+        NatsConfig(servers=(url,)), clock=SystemClock(), rng=random.random, name="benchmark"
     )
     await own.connect()
     for each in patterns:

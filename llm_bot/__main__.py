@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # in every locale, for every file name
     try:
-        code = _obey(argv)
+        code = _dispatch(argv)
         if sys.stdout is not None:  # None where it was closed by whoever started us
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _obey(argv: Sequence[str] | None) -> int:
+def _dispatch(argv: Sequence[str] | None) -> int:
     try:
         arguments = read_arguments(argv)
     except SystemExit as exc:  # argparse has printed the help, the version, or what is wrong

@@ -22,7 +22,7 @@ from llm_bot.llm_client import LLMClient
 from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
 from llm_bot.observability.metrics import CountedModel, Metrics
-from llm_bot.observability.queries import Inquiries
+from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import RETRY_SECONDS, OutboundBuffer
@@ -31,10 +31,10 @@ from llm_bot.room.tally import Tally
 from llm_bot.runtime.announcer import Announcer
 from llm_bot.runtime.bus_factory import OwnBus, make_bus
 from llm_bot.runtime.command_service import CommandResponder, command_subject
-from llm_bot.runtime.model import ModelHolder
+from llm_bot.runtime.model import SwappableModel
 from llm_bot.runtime.model_settings import client_config
 from llm_bot.runtime.reload import Load, RunningConfig
-from llm_bot.runtime.room_service import Surroundings
+from llm_bot.runtime.room_service import SharedServices
 from llm_bot.runtime.rooms import Rooms
 from llm_bot.runtime.systemd import ServiceManager, status_line
 from llm_bot.web.access import Access
@@ -61,7 +61,7 @@ class App:
         stop: asyncio.Event,
         bus: OwnBus | None = None,
         clock: Clock | None = None,
-        chance: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
         on_decision: OnDecision | None = None,
         on_ready: Callable[[], None] | None = None,
         load: Load | None = None,
@@ -72,10 +72,10 @@ class App:
     ) -> None:
         self._stop = stop
         self._clock = clock or SystemClock()
-        self._chance = chance
+        self._rng = rng
         self._on_decision = on_decision
         self._on_ready = on_ready
-        self._bus = bus or make_bus(config, self._clock, chance)
+        self._bus = bus or make_bus(config, self._clock, rng)
         self._started_at = self._clock.monotonic()
         self._tally = Tally()
         self._limiter = RateLimiter()
@@ -84,12 +84,12 @@ class App:
         self._load = load
         self._reload = asyncio.Event()
         self._is_started = False
-        self._model: ModelHolder | None = None
+        self._model: SwappableModel | None = None
         self._port: int | None = None
         self._manager = manager or ServiceManager()
         announcer = Announcer(self._bus, config.instance, __version__, clock=self._clock)
         self._announcer = announcer if announces else None
-        self.inquiries = Inquiries(self._all_rooms)
+        self.inquiries = DecisionQueries(self._all_rooms)
         self.metrics = Metrics(
             rooms=self._all_rooms,
             tally=self._tally,
@@ -134,10 +134,10 @@ class App:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._manager.watch(self._status_line))
             stack.push_async_callback(self._bus.close)
-            stack.push_async_callback(self._take_leave, "failed")
+            stack.push_async_callback(self._announce_shutdown, "failed")
             if not await self._unless_stopped(self._bus.connect()):
                 return
-            model = self._model = ModelHolder(await self._open_client(self.config))
+            model = self._model = SwappableModel(await self._open_client(self.config))
             stack.push_async_callback(model.aclose)
             await self._serve_http(stack)
             async with asyncio.TaskGroup() as tasks:
@@ -149,7 +149,7 @@ class App:
                         self._announcer.start(tasks, port=self._port)
                     if self._on_ready is not None:
                         self._on_ready()
-                    _settle_heap()
+                    _freeze_gc()
                     await self._serve(model)
                 await self._finish()
         log.info("app.stopped")
@@ -158,7 +158,7 @@ class App:
         """Read the configuration anew, soon. Requests while one is under way are one more."""
         self._reload.set()
 
-    async def _serve(self, model: ModelHolder) -> None:
+    async def _serve(self, model: SwappableModel) -> None:
         """Until the order to stop; reload on request."""
         while await self._unless_stopped(self._reload.wait()):
             self._reload.clear()
@@ -172,7 +172,7 @@ class App:
         client = LLMClient(
             client_config(config.llm_api),
             clock=self._clock,
-            chance=self._chance,
+            rng=self._rng,
             on_attempt=self.metrics.note_attempt,
         )
         return await client.__aenter__()
@@ -207,8 +207,8 @@ class App:
             )
             self._port = server.port
 
-    def _surroundings(self, model: ModelHolder) -> Surroundings:
-        return Surroundings(
+    def _surroundings(self, model: SwappableModel) -> SharedServices:
+        return SharedServices(
             bus=self._bus,
             agent=ChatAgent(CountedModel(model, self.metrics), self._clock),
             limiter=self._limiter,
@@ -216,7 +216,7 @@ class App:
             buffer=self._buffer,
             drops=FloodSampler(),
             clock=self._clock,
-            chance=self._chance,
+            rng=self._rng,
             dialects=dialects(self.config.nats),
             source=self.config.instance,
             request_timeout=self.config.nats.request_timeout,
@@ -238,7 +238,7 @@ class App:
         if self.live is not None and not insight.is_private:
             self.live.feed.note_insight(insight.channel, insight.shown())
 
-    async def _listen(self, shared: Surroundings, tasks: asyncio.TaskGroup) -> bool:
+    async def _listen(self, shared: SharedServices, tasks: asyncio.TaskGroup) -> bool:
         """Hear all rooms; false if the order to stop came while the bus was away."""
         await self._rooms.open(self.config, shared, tasks)
         responder = CommandResponder(
@@ -275,9 +275,9 @@ class App:
         log.info("app.stopping")
         await self._rooms.stop_hearing()
         await self._rooms.finish(self.config.shutdown_grace_seconds)
-        await self._take_leave("told to stop")
+        await self._announce_shutdown("told to stop")
 
-    async def _take_leave(self, reason: str) -> None:
+    async def _announce_shutdown(self, reason: str) -> None:
         """Say on the bus and to the service manager that this is the end; both only once."""
         self._manager.stopping()
         if self._announcer is not None:
@@ -347,7 +347,7 @@ def dialects(config: NatsConfig) -> tuple[Dialect, ...]:
     return tuple(Dialect) if config.dialect == "auto" else (Dialect(config.dialect),)
 
 
-def _settle_heap() -> None:
+def _freeze_gc() -> None:
     """What is here by now stays: to look through it at each full collection would take 10 ms."""
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
 """What was decided about a line, and why: outcomes, gates, records. Values only.
 
-Words are made of them by `observability.sentences`, when somebody reads, not when they are recorded.
+Words are made of them by `observability.sentences`, when somebody reads; nothing is formatted here.
 """
 
 from __future__ import annotations

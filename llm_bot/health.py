@@ -17,7 +17,7 @@ from llm_bot.exposition import expose
 
 log = logging.getLogger(__name__)
 
-SOBER_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+SECURITY_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Status = Callable[[], dict[str, Any]]
 """What /health says, made anew for each request."""
@@ -121,7 +121,7 @@ async def _sober_headers(
     try:
         response = await handler(request)
     except web.HTTPException as refusal:
-        refusal.headers.update(SOBER_HEADERS)
+        refusal.headers.update(SECURITY_HEADERS)
         raise
-    response.headers.update(SOBER_HEADERS)
+    response.headers.update(SECURITY_HEADERS)
     return response

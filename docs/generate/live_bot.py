@@ -26,7 +26,7 @@ from docs.generate.live_world import (
 )
 from llm_bot.app import App
 from llm_bot.config import Config
-from llm_bot.observability.queries import Wanted
+from llm_bot.observability.queries import DecisionFilter
 from llm_bot.ports import Event
 from llm_bot.wire.commands import iso_time
 
@@ -68,7 +68,7 @@ class _Stage:
     async def play(self) -> Evening:
         stop, ready = asyncio.Event(), asyncio.Event()
         await self.bus.overhear(">", self._note)
-        await self.bus.overhear("kryten.robot.command", self._obey)
+        await self.bus.overhear("kryten.robot.command", self._dispatch)
         await self.bus.overhear("kryten.user_level.>", self._tell_login)
         with captured_log() as lines:
             await self._run(stop, ready)
@@ -90,7 +90,7 @@ class _Stage:
                 stop=stop,
                 bus=self.bus,
                 clock=self.clock,
-                chance=lambda: 0.5,
+                rng=lambda: 0.5,
                 on_ready=ready.set,
                 announces=True,
             )
@@ -196,7 +196,7 @@ class _Stage:
             }
             self.evening.sent.append(Sent(event.subject, steady(decoded(event)), headers))
 
-    async def _obey(self, event: Event) -> None:
+    async def _dispatch(self, event: Event) -> None:
         command = decoded(event)
         accepted = {
             "service": "robot",
@@ -214,7 +214,7 @@ class _Stage:
 
 
 def _count(app: App, outcome: str) -> int:
-    return len(app.inquiries.decisions(Wanted(outcome=outcome)))
+    return len(app.inquiries.decisions(DecisionFilter(outcome=outcome)))
 
 
 def _asked(app: App) -> dict[str, str]:

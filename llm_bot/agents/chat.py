@@ -30,7 +30,7 @@ from llm_bot.ports import Clock, Model
 from llm_bot.rate_limiter import Permit
 from llm_bot.response_processor.guard import FilterReason, Guarded
 from llm_bot.room import Room
-from llm_bot.triggers.configured import ArmedTrigger
+from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import is_yes
 from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
@@ -101,7 +101,7 @@ class ChatAgent(BaseAgent):
             line.correlation_id, room.config.name, line.user, line.heard_at, line.kind, None
         )
         mention = MentionTrigger(room.called_names)
-        trigger = ArmedTrigger.arm(mention, MentionTriggerConfig(type="mention"), room.key)
+        trigger = ConfiguredTrigger.arm(mention, MentionTriggerConfig(type="mention"), room.key)
         deadline = now + room.config.replies.deadline_seconds
         return Job(line, trigger, Permit([], []), record, deadline)
 

@@ -50,7 +50,7 @@ ANSWER_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 
 
-def redis_bus(config: Config, *, clock: Clock, chance: Callable[[], float]) -> RedisEventBus:
+def redis_bus(config: Config, *, clock: Clock, rng: Callable[[], float]) -> RedisEventBus:
     """The bus that the section `bus` asks for.
 
     Raises `BusUnavailableError`, with what to install, where redis-py is missing.
@@ -59,7 +59,7 @@ def redis_bus(config: Config, *, clock: Clock, chance: Callable[[], float]) -> R
     password = None if settings.password is None else settings.password.get_secret_value()
     client = make_client(settings.url, user=settings.user, password=password, name=config.instance)
     tries = config.nats.max_reconnect_attempts
-    return RedisEventBus(client, clock=clock, chance=chance, tries=tries)
+    return RedisEventBus(client, clock=clock, rng=rng, tries=tries)
 
 
 class RedisEventBus:
@@ -75,7 +75,7 @@ class RedisEventBus:
         client: Redis,
         *,
         clock: Clock | None = None,
-        chance: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
         tries: int = 5,
         pending_messages: int = PENDING_MESSAGES,
     ) -> None:
@@ -84,7 +84,7 @@ class RedisEventBus:
         self._keeper = RedisKeeper(
             place(client),
             clock=clock or SystemClock(),
-            chance=chance,
+            rng=rng,
             tries=tries,
             make_link=self._make_link,
             on_open=self._routes.hear_all,

@@ -31,7 +31,7 @@ class RedisKeeper:
         place: str,
         *,
         clock: Clock,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         tries: int,
         make_link: Callable[[OnLoss], RedisLink],
         on_open: Callable[[RedisLink], Awaitable[None]],
@@ -39,7 +39,7 @@ class RedisKeeper:
     ) -> None:
         self._fields = {"server": place}
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._tries = tries
         self._make_link = make_link
         self._on_open = on_open
@@ -120,7 +120,7 @@ class RedisKeeper:
             log.info("redis.reconnected", extra=self._fields | {"reconnects": self.reconnects})
 
     def _backoff(self, tries: int) -> float:
-        return self._chance() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(tries, 16))
+        return self._rng() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(tries, 16))
 
     def _lost(self, link: RedisLink, why: str) -> None:
         if link is self._link and not self._is_closed:

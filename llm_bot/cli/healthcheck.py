@@ -18,22 +18,22 @@ def run(config_path: Path) -> int:
     try:
         health = load_health(config_path, os.environ)
     except ConfigFileError as exc:
-        return _unwell(f"{exc.source}: not usable, see llm-bot check --config {exc.source}")
+        return _fail(f"{exc.source}: not usable, see llm-bot check --config {exc.source}")
     try:
         address = Address.of(health)
     except NoAnswerError as exc:
-        return _unwell(f"{config_path}: {exc}")
+        return _fail(f"{config_path}: {exc}")
     try:
         status, _ = address.get(PATH)
     except NoAnswerError as exc:
-        return _unwell(str(exc))
+        return _fail(str(exc))
     answered = f"{address.url}{PATH}: answered {status}"
     if status != http.client.OK:
-        return _unwell(answered)
+        return _fail(answered)
     print(answered)
     return 0
 
 
-def _unwell(line: str) -> int:
+def _fail(line: str) -> int:
     print("".join(char if char.isprintable() else "?" for char in line), file=sys.stderr)
     return 1

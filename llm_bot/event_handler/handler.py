@@ -29,7 +29,7 @@ from llm_bot.ports import Clock, Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
 from llm_bot.room.tally import Tally
-from llm_bot.wire import Drop, Heard, understand, understand_answer, understand_usual
+from llm_bot.wire import ParsedEvent, Rejected, parse_answer, parse_event, parse_usual
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class EventHandler:
         limiter: RateLimiter,
         tally: Tally,
         clock: Clock,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         drops: FloodSampler,
         on_pause: Callable[[float], None],
         on_decision: OnDecision | None = None,
@@ -63,7 +63,7 @@ class EventHandler:
         self._on_place = on_place
         self._insights = insights
         self._hear_line = LineHandler(
-            room, limiter=limiter, chance=chance, on_decision=on_decision, insights=insights
+            room, limiter=limiter, rng=rng, on_decision=on_decision, insights=insights
         ).hear
         self._handlers: dict[type, Callable[[Any], None]] = {
             ChatLine: self._hear_line,
@@ -86,7 +86,7 @@ class EventHandler:
         if (
             dialect is _KRYTEN
             and event.subject.endswith(".chatmsg")
-            and (line := understand_usual(event, heard_at, arrived, domain)) is not None
+            and (line := parse_usual(event, heard_at, arrived, domain)) is not None
         ):
             room.tally.events["chatmsg"] += 1
             if self._on_place is None and line.origin.channel:
@@ -100,14 +100,14 @@ class EventHandler:
 
     def _handle_any(self, event: Event, dialect: Dialect, heard_at: float, arrived: float) -> None:
         room = self._room
-        heard = understand(
+        heard = parse_event(
             event, dialect, heard_at=heard_at, arrived=arrived, domain=room.config.domain
         )
-        if type(heard) is Heard:
+        if type(heard) is ParsedEvent:
             room.tally.events[heard.event_type] += 1
             self._note_origin(heard.origin)
             self._handlers[type(heard.event)](heard.event)
-        elif type(heard) is Drop:
+        elif type(heard) is Rejected:
             room.tally.events[heard.event_type] += 1
             self._note_drop(heard, len(event.data), arrived)
         else:
@@ -125,9 +125,9 @@ class EventHandler:
     def learn(self, event_type: str, data: bytes) -> bool:
         """Take what was asked for, in the form of the event that would tell it; false if it can't
         be understood. What was heard meanwhile counts more."""
-        understood = understand_answer(event_type, data)
+        understood = parse_answer(event_type, data)
         match understood:
-            case Drop():
+            case Rejected():
                 self._note_drop(understood, len(data), self._clock.monotonic())
                 return False
             case LoggedIn():
@@ -138,7 +138,7 @@ class EventHandler:
                 self._room.assume_media(understood.media)
         return True
 
-    def _note_drop(self, drop: Drop, size: int, now: float) -> None:
+    def _note_drop(self, drop: Rejected, size: int, now: float) -> None:
         self._tally.dropped[drop.reason.value] += 1
         suppressed = self._drops.should_log(f"{self._room.key} {drop.reason}", now)
         if suppressed is not None:

@@ -17,7 +17,7 @@ from llm_bot.room import SERVER_NAME, Room
 from llm_bot.room.replays import Freshness
 from llm_bot.triggers.configured import first_match
 from llm_bot.triggers.decide import NO_MATCH, Admit, Decision, Replace, Silent, decide
-from llm_bot.triggers.gates import Circumstances, Job
+from llm_bot.triggers.gates import Job, RoomFacts
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,14 @@ class LineHandler:
         room: Room,
         *,
         limiter: RateLimiter,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         on_decision: OnDecision | None = None,
         insights: Insights | None = None,
     ) -> None:
         """`insights` are told of each public line that is remembered."""
         self._room = room
         self._limiter = limiter
-        self._chance = chance
+        self._rng = rng
         self._on_decision = on_decision
         self._note_line = _unheeded if insights is None else insights.note_line
 
@@ -167,7 +167,7 @@ class LineHandler:
         for armed in triggers[: first[0] + 1]:
             evaluated[armed.kind] += 1
         lane = room.lane(line.kind)
-        circumstances = Circumstances(
+        circumstances = RoomFacts(
             now=line.arrived,
             is_silenced=room.config.silenced,
             is_loop=room.loops(line).is_loop(line.user.lower(), line.arrived),
@@ -183,7 +183,7 @@ class LineHandler:
             limits=room.config.rate_limits,
             limiter=self._limiter,
             circumstances=circumstances,
-            chance=self._chance,
+            rng=self._rng,
         )
         self._act(line, decision)
 

@@ -12,10 +12,11 @@ from typing import Self, TypeVar
 
 from llm_bot.llm_client import exceptions as errors
 from llm_bot.llm_client.adapters import get_adapter
+from llm_bot.llm_client.attempts import Attempts, OnAttempt
+from llm_bot.llm_client.calls import Call, ChatCall, EmbeddingCall
 from llm_bot.llm_client.clock import Clock, Deadline, Signal, SystemClock
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.connection import Connection, Transport
-from llm_bot.llm_client.course import Course, OnAttempt
 from llm_bot.llm_client.images import with_images_inlined
 from llm_bot.llm_client.models import (
     Attempt,
@@ -26,7 +27,6 @@ from llm_bot.llm_client.models import (
     ProviderState,
 )
 from llm_bot.llm_client.provider import Provider, unique_names
-from llm_bot.llm_client.questions import ChatQuestion, EmbeddingQuestion, Question
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +72,12 @@ class LLMClient:
         config: LLMConfig,
         *,
         clock: Clock | None = None,
-        chance: Callable[[], float] = random.random,
+        rng: Callable[[], float] = random.random,
         transport: Transport | None = None,
         on_attempt: OnAttempt | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self._chance = chance
+        self._rng = rng
         self._connection = Connection(transport)
         self._probe_ended = Signal()
         self._on_attempt = on_attempt
@@ -131,13 +131,13 @@ class LLMClient:
         """
         self._check_open()
         started = self._clock.monotonic()
-        question = ChatQuestion(request)
+        question = ChatCall(request)
         deadline = Deadline(self._clock, request.deadline_seconds)
-        question = ChatQuestion(await with_images_inlined(request))
+        question = ChatCall(await with_images_inlined(request))
         course = self._course(question, self._providers, deadline)
         response, provider = await course.answer()
         is_first = provider is self._providers[0]
-        provider.voice_doubt(question if is_first else question.for_fallback(), response)
+        provider.warn_if_suspicious(question if is_first else question.for_fallback(), response)
         return replace(
             response,
             latency_seconds=self._clock.monotonic() - started,
@@ -171,7 +171,7 @@ class LLMClient:
         vectors: list[list[float]] = []
         attempts: Sequence[Attempt] = ()
         for start in range(0, len(texts), _EMBEDDINGS_AT_ONCE):
-            question = EmbeddingQuestion(texts[start : start + _EMBEDDINGS_AT_ONCE], model)
+            question = EmbeddingCall(texts[start : start + _EMBEDDINGS_AT_ONCE], model)
             course = self._course(question, self._providers[:1], Deadline(self._clock), attempts)
             portion, _ = await course.answer()
             attempts = course.attempts
@@ -229,17 +229,17 @@ class LLMClient:
 
     def _course(
         self,
-        question: Question[T],
+        question: Call[T],
         providers: Sequence[Provider],
         deadline: Deadline,
         attempts: Sequence[Attempt] = (),
-    ) -> Course[T]:
-        return Course(
+    ) -> Attempts[T]:
+        return Attempts(
             question,
             providers,
             clock=self._clock,
             probe_ended=self._probe_ended,
-            chance=self._chance,
+            rng=self._rng,
             on_attempt=self._on_attempt,
             deadline=deadline,
             attempts=attempts,

@@ -17,12 +17,12 @@ from llm_bot.llm_client.adapters import (
     Knowledge,
 )
 from llm_bot.llm_client.breaker import Breaker, Ticket
+from llm_bot.llm_client.calls import Call, ChatCall
 from llm_bot.llm_client.clock import Clock, Deadline, Signal, within
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.connection import Connection
 from llm_bot.llm_client.model_list import ModelList
 from llm_bot.llm_client.models import LLMResponse, ModelInfo, ProviderHealth, ProviderState
-from llm_bot.llm_client.questions import ChatQuestion, Question
 from llm_bot.llm_client.retry import RetryPolicy
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Provider:
         self._slots.release()
 
     async def ask(
-        self, question: Question[T], deadline: Deadline, status: StatusNote
+        self, question: Call[T], deadline: Deadline, status: StatusNote
     ) -> T | errors.LLMError:
         """The answer, or why there is none. It has to be admitted, and to have a slot.
 
@@ -128,9 +128,7 @@ class Provider:
             if ticket.is_probe:
                 self._probe_ended.fire()
 
-    def _learn_from(
-        self, failure: errors.LLMError, question: Question[object], ticket: Ticket
-    ) -> None:
+    def _learn_from(self, failure: errors.LLMError, question: Call[object], ticket: Ticket) -> None:
         is_missing = isinstance(failure, errors.ModelNotFoundError)
         if is_missing:
             self.models.invalidate()
@@ -165,7 +163,7 @@ class Provider:
             return ProviderHealth(False, self.state, None, str(exc))
         return ProviderHealth(True, self.state, self._clock.monotonic() - started, None)
 
-    def voice_doubt(self, question: ChatQuestion, response: LLMResponse) -> None:
+    def warn_if_suspicious(self, question: ChatCall, response: LLMResponse) -> None:
         """Warn of what is odd about an answer, once for each model."""
         doubt = self.adapter.doubt(question.request, response)
         model = question.model(self.adapter)
@@ -175,12 +173,12 @@ class Provider:
         fields = {"provider": self.name, "model": model, "reason": doubt}
         log.warning("llm.answer_doubtful", extra=fields)
 
-    def _known(self, question: Question[object]) -> Knowledge:
+    def _known(self, question: Call[object]) -> Knowledge:
         return self._lessons.get(question.model(self.adapter), NOTHING_KNOWN)
 
     async def _ask(
         self,
-        question: Question[T],
+        question: Call[T],
         known: Knowledge,
         outgoing: HTTPRequest,
         deadline: Deadline,

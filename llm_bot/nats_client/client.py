@@ -21,7 +21,7 @@ from llm_bot.errors import (
     NoRespondersError,
     NotPermittedError,
 )
-from llm_bot.nats_client.connection import MendedClient
+from llm_bot.nats_client.connection import PatchedClient
 from llm_bot.nats_client.errors import told, translated, without_user
 from llm_bot.nats_client.key_value import (
     can_exist,
@@ -67,13 +67,13 @@ class NatsBus:
     """
 
     def __init__(
-        self, config: NatsConfig, *, clock: Clock, chance: Callable[[], float], name: str
+        self, config: NatsConfig, *, clock: Clock, rng: Callable[[], float], name: str
     ) -> None:
         self._config = config
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._name = name
-        self._client: MendedClient | None = None
+        self._client: PatchedClient | None = None
         self._subscriptions: set[NatsSubscription] = set()
         self._replies: dict[str, PendingReply] = {}
         self._inbox: str | None = None
@@ -136,7 +136,7 @@ class NatsBus:
         return failure
 
     async def _open(self, server: str) -> None:
-        client = MendedClient(self._on_refusal, self._on_undecodable)
+        client = PatchedClient(self._on_refusal, self._on_undecodable)
         try:
             async with asyncio.timeout(self._config.connect_timeout):
                 await client.connect([server], **self._options(), **login_options(self._config))
@@ -166,7 +166,7 @@ class NatsBus:
         }
 
     def _backoff(self, tries: int) -> float:
-        return self._chance() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(tries, 16))
+        return self._rng() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(tries, 16))
 
     def _next_server(
         self, servers: list[Server], _info: dict[str, Any]
@@ -202,12 +202,12 @@ class NatsBus:
         self._closed = True
         self._up.set()  # whoever waits for a connection need not any longer
 
-    async def _drain(self, client: MendedClient) -> None:
+    async def _drain(self, client: PatchedClient) -> None:
         await asyncio.gather(*(each.unsubscribe() for each in tuple(self._subscriptions)))
         if client.is_connected:
             await client.flush(CLOSE_SECONDS)  # type: ignore[arg-type]
 
-    def _require_connection(self) -> MendedClient:
+    def _require_connection(self) -> PatchedClient:
         if self._client is None or self._closed or not self._client.is_connected:
             raise BusUnavailableError("the bus is closed" if self._closed else "not connected")
         return self._client

@@ -15,7 +15,7 @@ from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 from llm_bot.ports import Event
 
 
-class MendedClient(Client):
+class PatchedClient(Client):
     """nats-py's client without what 2.16 does wrong for a daemon.
 
     These are its internals: a test fails when a newer release no longer has them.

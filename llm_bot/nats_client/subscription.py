@@ -9,7 +9,7 @@ from typing import Any
 
 from nats.aio.subscription import Subscription
 
-from llm_bot.nats_client.connection import MendedClient
+from llm_bot.nats_client.connection import PatchedClient
 from llm_bot.nats_client.errors import translated
 from llm_bot.ports import Event, Handler
 
@@ -29,7 +29,7 @@ class NatsSubscription:
 
     def __init__(
         self,
-        client: MendedClient,
+        client: PatchedClient,
         subject: str,
         handler: Handler,
         *,

@@ -23,7 +23,7 @@ class InquiryError(Exception):
     """It can't be answered as it was asked; the text says why."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class DecisionFilter(msgspec.Struct, frozen=True):
     """Which records are asked for; None and empty texts don't restrict."""
 
     channel: str = ""
@@ -33,7 +33,7 @@ class Wanted(msgspec.Struct, frozen=True):
     outcome: str = ""
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any], *, limit: str = "limit") -> Wanted:
+    def of(cls, asked: Mapping[str, Any], *, limit: str = "limit") -> DecisionFilter:
         """From the names and values of a query or a command; `limit` is what its limit is called.
 
         Raises:
@@ -69,13 +69,13 @@ def _limit(value: object, name: str) -> int:
     return number
 
 
-class Inquiries:
+class DecisionQueries:
     """Answers from what the rooms remember. `rooms` are those of this moment."""
 
     def __init__(self, rooms: Callable[[], Iterable[Room]]) -> None:
         self._rooms = rooms
 
-    def decisions(self, wanted: Wanted) -> list[dict[str, Any]]:
+    def decisions(self, wanted: DecisionFilter) -> list[dict[str, Any]]:
         """The records that are `wanted`, newest first.
 
         Raises:
@@ -99,7 +99,7 @@ class Inquiries:
         ]
 
 
-def _matching(room: Room, wanted: Wanted) -> list[DecisionRecord]:
+def _matching(room: Room, wanted: DecisionFilter) -> list[DecisionRecord]:
     user = wanted.user.lower()
     return room.decisions.latest(
         wanted.limit,

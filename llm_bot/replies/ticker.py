@@ -14,10 +14,10 @@ from llm_bot.models import ChatLine, LineKind, Origin
 from llm_bot.ports import Clock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
-from llm_bot.triggers.configured import ArmedTrigger
+from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import ContextualTrigger
 from llm_bot.triggers.decide import Silent, admit_tick, decide_tick
-from llm_bot.triggers.gates import Circumstances, Job
+from llm_bot.triggers.gates import Job, RoomFacts
 from llm_bot.wire import new_correlation_id
 
 log = logging.getLogger(__name__)
@@ -33,20 +33,20 @@ class Ticker:
         agent: ChatAgent,
         limiter: RateLimiter,
         clock: Clock,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         on_decision: OnDecision | None = None,
     ) -> None:
         self._room = room
         self._agent = agent
         self._limiter = limiter
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._on_decision = on_decision
 
     async def run(self) -> None:
         """Tick until cancelled, or until a reload has taken the trigger away."""
         while self._room.contextual is not None:
-            await self._clock.sleep(self._room.contextual[0].interval(self._chance()))
+            await self._clock.sleep(self._room.contextual[0].interval(self._rng()))
             await self.tick()
 
     async def tick(self) -> None:
@@ -80,7 +80,7 @@ class Ticker:
         self,
         tick: ChatLine,
         trigger: ContextualTrigger,
-        armed: ArmedTrigger,
+        armed: ConfiguredTrigger,
         record: DecisionRecord,
     ) -> Silent | None:
         """Decide, ask the model, and leave a job in the lane; or why there is none."""
@@ -93,7 +93,7 @@ class Ticker:
             limits=room.config.rate_limits,
             limiter=self._limiter,
             circumstances=self._circumstances(tick.arrived),
-            chance=self._chance,
+            rng=self._rng,
         )
         record.gates = decision.gates
         if isinstance(decision, Silent):
@@ -136,9 +136,9 @@ class Ticker:
             self._clock.monotonic(),
         )
 
-    def _circumstances(self, now: float) -> Circumstances:
+    def _circumstances(self, now: float) -> RoomFacts:
         room = self._room
-        return Circumstances(
+        return RoomFacts(
             now=now,
             is_silenced=room.config.silenced,
             is_loop=False,

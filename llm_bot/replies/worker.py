@@ -35,7 +35,7 @@ class LaneWorker:
         agent: ChatAgent,
         delivery: RoomDelivery,
         clock: Clock,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         note_reply: NoteReply | None = None,
     ) -> None:
         """`note_reply` is told of the record of each reply that was sent."""
@@ -44,7 +44,7 @@ class LaneWorker:
         self._agent = agent
         self._delivery = delivery
         self._clock = clock
-        self._chance = chance
+        self._rng = rng
         self._note_reply = note_reply
         self._wake = asyncio.Event()
         self._is_finishing = False
@@ -161,7 +161,7 @@ class LaneWorker:
         if last is not None and now - last < CANNED_LINE_SECONDS:
             return
         lines = settings.fallback_responses
-        guarded = room.guard.check(lines[int(self._chance() * len(lines)) % len(lines)])
+        guarded = room.guard.check(lines[int(self._rng() * len(lines)) % len(lines)])
         if not isinstance(guarded, Guarded):
             return
         room.canned_line_at = now

@@ -24,7 +24,7 @@ from llm_bot.room.loops import LoopDetector
 from llm_bot.room.replays import ReplayDetector
 from llm_bot.room.roster import Roster
 from llm_bot.room.tally import RoomTally
-from llm_bot.triggers.configured import ArmedTrigger
+from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
 from llm_bot.triggers.registry import make_trigger
 
@@ -111,12 +111,12 @@ class Room:
         wanted = config.domain or ""
         return not known or not wanted or known.strip().lower() == wanted.strip().lower()
 
-    def count_on_from(self, other: Room) -> None:
+    def inherit_history(self, other: Room) -> None:
         """Go on with the numbers and records of `other`, which had the same name before."""
         self.tally = other.tally
         self.decisions = other.decisions
 
-    def lose_sight(self) -> None:
+    def forget_presence(self) -> None:
         """Nobody listens for a while: who is here and what is on may change unseen."""
         self.roster = Roster()
         self.media = None
@@ -129,7 +129,7 @@ class Room:
         self.own_names = tuple(filter(None, dict.fromkeys((bot.username, self.login_name))))
         self.own_keys = frozenset(name.lower() for name in self.own_names)
         self.called_names = (*self.own_names, *bot.aliases)
-        armed = arm_triggers(self.config.triggers, room=self.key, names=self.called_names)
+        armed = configure_triggers(self.config.triggers, room=self.key, names=self.called_names)
         self.public_triggers = tuple(one for one in armed if one.kind != "pm")
         self._public_hints = _hints(self.public_triggers)
         self.private_triggers = tuple(one for one in armed if one.kind == "pm")
@@ -267,7 +267,7 @@ class Room:
         self.tally.deliveries[delivery.value] += 1
 
 
-def _hints(triggers: tuple[ArmedTrigger, ...]) -> tuple[str, ...] | None:
+def _hints(triggers: tuple[ConfiguredTrigger, ...]) -> tuple[str, ...] | None:
     """The hints of all `triggers`, None if there is one that must be asked about any line."""
     found: dict[str, None] = {}
     for armed in triggers:
@@ -279,23 +279,23 @@ def _hints(triggers: tuple[ArmedTrigger, ...]) -> tuple[str, ...] | None:
 
 def arm_contextual(
     configs: tuple[TriggerConfig, ...], *, room: str
-) -> tuple[ContextualTrigger, ArmedTrigger] | None:
+) -> tuple[ContextualTrigger, ConfiguredTrigger] | None:
     """The trigger that is asked by a timer and not about lines, if it is enabled."""
     for config in configs:
         if config.enabled and isinstance(config, ContextualTriggerConfig):
             trigger = ContextualTrigger(config)
-            return trigger, ArmedTrigger.arm(trigger, config, room)
+            return trigger, ConfiguredTrigger.arm(trigger, config, room)
     return None
 
 
-def arm_triggers(
+def configure_triggers(
     configs: tuple[TriggerConfig, ...], *, room: str, names: tuple[str, ...]
-) -> list[ArmedTrigger]:
+) -> list[ConfiguredTrigger]:
     """The enabled triggers that are asked about lines, kind by kind (TRIG-1)."""
-    armed: list[ArmedTrigger] = []
+    armed: list[ConfiguredTrigger] = []
     taken: Counter[str] = Counter()
     for config in configs:
         if config.enabled and not isinstance(config, ContextualTriggerConfig):
             trigger = make_trigger(config, names=names, taken=taken)
-            armed.append(ArmedTrigger.arm(trigger, config, room))
+            armed.append(ConfiguredTrigger.arm(trigger, config, room))
     return sorted(armed, key=lambda one: TRIGGER_KINDS.index(one.kind))

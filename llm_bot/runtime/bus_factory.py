@@ -20,7 +20,7 @@ class OwnBus(EventBus, Protocol):
         ...
 
 
-def make_bus(config: Config, clock: Clock, chance: Callable[[], float]) -> OwnBus:
+def make_bus(config: Config, clock: Clock, rng: Callable[[], float]) -> OwnBus:
     """The bus of `config`, not yet connected."""
     match config.bus.type:
         case "memory":
@@ -29,6 +29,6 @@ def make_bus(config: Config, clock: Clock, chance: Callable[[], float]) -> OwnBu
             # By name, since redis-py takes 6 MB and 35 ms that nobody else has a use for.
             redis_bus: Callable[..., OwnBus]
             redis_bus = importlib.import_module("llm_bot.bus.redis").redis_bus
-            return redis_bus(config, clock=clock, chance=chance)
+            return redis_bus(config, clock=clock, rng=rng)
         case "nats":
-            return NatsBus(config.nats, clock=clock, chance=chance, name=config.instance)
+            return NatsBus(config.nats, clock=clock, rng=rng, name=config.instance)

@@ -10,7 +10,7 @@ import msgspec
 
 from llm_bot.errors import BusError
 from llm_bot.logging_config.sampler import FloodSampler
-from llm_bot.observability.queries import Inquiries, InquiryError, Wanted
+from llm_bot.observability.queries import DecisionFilter, DecisionQueries, InquiryError
 from llm_bot.ports import Clock, Event, EventBus
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class CommandResponder:
         service: str,
         version: str,
         status: Callable[[], dict[str, Any]],
-        inquiries: Inquiries,
+        inquiries: DecisionQueries,
         clock: Clock,
     ) -> None:
         self._bus = bus
@@ -71,7 +71,7 @@ class CommandResponder:
         try:
             request = _request(body)
             command = request.pop("command", None)
-            data = self._obey(command, request)
+            data = self._dispatch(command, request)
         except InquiryError as exc:
             return self._reply(command, {"success": False, "error": str(exc)})
         answer = self._reply(command, {"success": True, "data": data})
@@ -80,7 +80,7 @@ class CommandResponder:
             return self._reply(command, {"success": False, "error": error})
         return answer
 
-    def _obey(self, command: object, rest: dict[str, Any]) -> dict[str, Any]:
+    def _dispatch(self, command: object, rest: dict[str, Any]) -> dict[str, Any]:
         match command:
             case "ping":
                 return {"version": self._version}
@@ -88,7 +88,7 @@ class CommandResponder:
                 return self._status()
             case "why":
                 rest.setdefault("last", DEFAULT_LAST)
-                wanted = Wanted.of(rest, limit="last")
+                wanted = DecisionFilter.of(rest, limit="last")
                 return {"decisions": self._inquiries.decisions(wanted)}
             case None:
                 raise InquiryError(f"no command; known are {', '.join(COMMANDS)}")

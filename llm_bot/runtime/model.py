@@ -20,7 +20,7 @@ class _Lease:
         self.in_use = 0
 
 
-class ModelHolder:
+class SwappableModel:
     """Hands each request to the newest client; an older one closes when its last request ends."""
 
     def __init__(self, client: LLMClient) -> None:

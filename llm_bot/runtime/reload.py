@@ -14,7 +14,7 @@ from llm_bot.errors import BusError, ConfigError
 from llm_bot.llm_client import ConfigurationError, LLMClient
 from llm_bot.logging_config import configure_logging
 from llm_bot.observability.metrics import Metrics
-from llm_bot.runtime.model import ModelHolder
+from llm_bot.runtime.model import SwappableModel
 from llm_bot.runtime.room_service import RoomService
 from llm_bot.runtime.rooms import PreparedRooms, Rooms
 
@@ -56,7 +56,7 @@ class RunningConfig:
         self._open_client = open_client
 
     async def change(
-        self, load: Load, model: ModelHolder, *, unless_stopped: UnlessStopped
+        self, load: Load, model: SwappableModel, *, unless_stopped: UnlessStopped
     ) -> None:
         """Swap the configuration as one step, or keep the running one and say why."""
         preparing = asyncio.ensure_future(self._prepare(load))
@@ -91,7 +91,7 @@ class RunningConfig:
             raise
         return Prepared(loaded, config, secrets, client, rooms)
 
-    def _swap(self, prepared: Prepared, model: ModelHolder) -> list[RoomService]:
+    def _swap(self, prepared: Prepared, model: SwappableModel) -> list[RoomService]:
         """Let the prepared configuration run; the rooms that it has no more are returned."""
         config = prepared.config
         changes = differences(self.config, prepared.loaded)

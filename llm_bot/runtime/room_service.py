@@ -27,7 +27,7 @@ from llm_bot.replies.ticker import Ticker
 from llm_bot.replies.worker import LaneWorker
 from llm_bot.room import Room
 from llm_bot.room.tally import Tally
-from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomIntroduction
+from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomSync
 from llm_bot.wire import event_subjects
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ UNHEARD_SECONDS = 600.0
 """A room in which anything plays is heard every few seconds."""
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class SharedServices(msgspec.Struct, frozen=True):
     """What all rooms share, from the bus to the limits of users over all rooms."""
 
     bus: EventBus
@@ -46,7 +46,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     buffer: OutboundBuffer
     drops: FloodSampler
     clock: Clock
-    chance: Callable[[], float]
+    rng: Callable[[], float]
     dialects: tuple[Dialect, ...]
     source: str
     request_timeout: float
@@ -61,7 +61,7 @@ class RoomService:
     has adopted the configuration that names it.
     """
 
-    def __init__(self, room: Room, shared: Surroundings) -> None:
+    def __init__(self, room: Room, shared: SharedServices) -> None:
         self.room = room
         self._shared = shared
         self._subscriptions: dict[str, Subscription] = {}
@@ -87,14 +87,14 @@ class RoomService:
             limiter=shared.limiter,
             tally=shared.tally,
             clock=shared.clock,
-            chance=shared.chance,
+            rng=shared.rng,
             drops=shared.drops,
             on_pause=self._delivery.pause,
             on_decision=shared.on_decision,
             on_place=lambda: self.introduction.ask(),
             insights=self.insights,
         )
-        self.introduction = RoomIntroduction(
+        self.introduction = RoomSync(
             room,
             bus=shared.bus,
             clock=shared.clock,
@@ -110,7 +110,7 @@ class RoomService:
                 agent=shared.agent,
                 delivery=self._delivery,
                 clock=shared.clock,
-                chance=shared.chance,
+                rng=shared.rng,
                 note_reply=self.insights.note_reply,
             )
             for lane in (room.public_lane, room.private_lane)
@@ -120,7 +120,7 @@ class RoomService:
             agent=shared.agent,
             limiter=shared.limiter,
             clock=shared.clock,
-            chance=shared.chance,
+            rng=shared.rng,
             on_decision=shared.on_decision,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -147,7 +147,7 @@ class RoomService:
             tasks.create_task(self._publish_insights()),
             tasks.create_task(self._tell_if_unheard()),
         ]
-        self._wind_up()
+        self._restart_ticker()
 
     async def _publish_insights(self) -> None:
         """Send insights as they come, where the configuration wants it, until cancelled."""
@@ -163,7 +163,7 @@ class RoomService:
         if self._shared.on_insight is not None:
             self._shared.on_insight(insight)
 
-    def _wind_up(self) -> None:
+    def _restart_ticker(self) -> None:
         """Let the timer run as the configuration has it now, or not at all."""
         if self._ticking is not None:
             self._ticking.cancel()
@@ -235,9 +235,9 @@ class RoomService:
         self._heard = self._subjects(self.room.config)
         now = self.room.contextual
         if domain != self.room.config.domain:
-            self.introduction.ask_anew()
+            self.introduction.resync()
         if (had and had[0].config) != (now and now[0].config):
-            self._wind_up()
+            self._restart_ticker()
 
     async def forget_old_subjects(self) -> None:
         """End the subscriptions that the room doesn't hear, or not any more."""

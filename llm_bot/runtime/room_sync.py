@@ -56,7 +56,7 @@ class Asked(StrEnum):
     FAILED = "failed"
 
 
-class RoomIntroduction:
+class RoomSync:
     """Asks about one room when told to, one time after another, and hands the answers to `learn`.
 
     Whatever goes wrong, the room goes on without.
@@ -100,7 +100,7 @@ class RoomIntroduction:
         """Ask for what is missing, soon. Requests while it asks are one more."""
         self._wanted.set()
 
-    def ask_anew(self) -> None:
+    def resync(self) -> None:
         """Ask soon, also for the login that was told before: the account may be another one."""
         self._asked["login"] = Asked.NOT_YET
         self.ask()
@@ -130,7 +130,7 @@ class RoomIntroduction:
         if wanted is not None and domain.lower() != wanted.lower():
             return
         self._domain, self._channel = domain, channel
-        self.ask_anew()
+        self.resync()
 
     async def _note(self, what: str, asking: Coroutine[Any, Any, Asked | None]) -> None:
         """Ask for so long as one may, and remember what came of it; None: nothing was asked."""

@@ -9,7 +9,7 @@ import msgspec
 
 from llm_bot.config import Config, RoomConfig, resolve_room
 from llm_bot.room import Room
-from llm_bot.runtime.room_service import RoomService, Surroundings
+from llm_bot.runtime.room_service import RoomService, SharedServices
 
 
 class PreparedRooms(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Rooms:
     def get(self, name: str) -> RoomService | None:
         return self._services.get(name.lower())
 
-    async def open(self, config: Config, shared: Surroundings, tasks: asyncio.TaskGroup) -> None:
+    async def open(self, config: Config, shared: SharedServices, tasks: asyncio.TaskGroup) -> None:
         """Make, work and hear every room of `config`. Raises `BusError`."""
         self._shared = shared
         self._tasks = tasks
@@ -103,7 +103,7 @@ class Rooms:
         for key, service in gone.items():
             service.leave()
             if key in prepared.services:  # another place by the same name
-                prepared.services[key].room.count_on_from(service.room)
+                prepared.services[key].room.inherit_history(service.room)
         for key, service in prepared.services.items():
             service.adopt(prepared.fresh[key])
             if self._services.get(key) is not service:
@@ -121,7 +121,7 @@ class Rooms:
             key: room for key, room in idle.items() if key in known and key not in self._services
         }
         for room in self._parked.values():
-            room.lose_sight()
+            room.forget_presence()
 
     async def tidy_up(self, gone: list[RoomService]) -> None:
         """End what is at work for nobody any more, in `gone` rooms and in those that stay."""

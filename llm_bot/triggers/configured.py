@@ -17,7 +17,7 @@ COOLDOWN = "cooldown_seconds"
 GLOBAL_COOLDOWN = "global_cooldown_seconds"
 
 
-class ArmedTrigger(msgspec.Struct, frozen=True):
+class ConfiguredTrigger(msgspec.Struct, frozen=True):
     """A trigger with its chance and limits, for one room. `room` is the room's key.
 
     `kind` and `match` are the trigger's own, at hand for every line.
@@ -32,7 +32,7 @@ class ArmedTrigger(msgspec.Struct, frozen=True):
     rate_limit: TriggerRateLimit | None
 
     @classmethod
-    def arm(cls, trigger: Trigger, config: TriggerConfig, room: str) -> ArmedTrigger:
+    def arm(cls, trigger: Trigger, config: TriggerConfig, room: str) -> ConfiguredTrigger:
         return cls(
             trigger,
             trigger.kind,
@@ -71,7 +71,7 @@ class ArmedTrigger(msgspec.Struct, frozen=True):
         return demands
 
 
-def first_match(line: ChatLine, triggers: tuple[ArmedTrigger, ...]) -> tuple[int, str] | None:
+def first_match(line: ChatLine, triggers: tuple[ConfiguredTrigger, ...]) -> tuple[int, str] | None:
     """The first trigger whose condition holds, as its place and what it found."""
     for at, armed in enumerate(triggers):
         matched = armed.match(line)

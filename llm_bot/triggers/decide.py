@@ -15,14 +15,14 @@ from llm_bot.config import RateLimitsConfig
 from llm_bot.decisions import Gate, Outcome
 from llm_bot.models import ChatLine
 from llm_bot.rate_limiter import Permit, RateLimiter
-from llm_bot.triggers.configured import ArmedTrigger, first_match
-from llm_bot.triggers.gates import Asking, Circumstances, Job, No
+from llm_bot.triggers.configured import ConfiguredTrigger, first_match
+from llm_bot.triggers.gates import Job, Refused, RoomFacts, TriggerGates
 
 
 class Admit(msgspec.Struct, frozen=True):
     """Answer it. `permit` is held until the reply was sent or given up."""
 
-    trigger: ArmedTrigger
+    trigger: ConfiguredTrigger
     matched: str
     permit: Permit
     gates: tuple[Gate, ...]
@@ -31,7 +31,7 @@ class Admit(msgspec.Struct, frozen=True):
 class Replace(msgspec.Struct, frozen=True):
     """The user's earlier line still waits as `job`: this one takes its place and its permit."""
 
-    trigger: ArmedTrigger
+    trigger: ConfiguredTrigger
     matched: str
     job: Job
     gates: tuple[Gate, ...]
@@ -56,13 +56,13 @@ NO_MATCH = Silent(Outcome.NO_MATCH)
 
 def decide(
     line: ChatLine,
-    triggers: tuple[ArmedTrigger, ...],
+    triggers: tuple[ConfiguredTrigger, ...],
     first: tuple[int, str],
     *,
     limits: RateLimitsConfig,
     limiter: RateLimiter,
-    circumstances: Circumstances,
-    chance: Callable[[], float],
+    circumstances: RoomFacts,
+    rng: Callable[[], float],
 ) -> Decision:
     """What to do about a line that `first_match` found something in."""
     at, matched = first
@@ -74,8 +74,8 @@ def decide(
     refused: Silent | None = None
     while True:
         armed = triggers[at]
-        asking = Asking(line, armed, limits, limiter, circumstances, gates)
-        result = asking.ask(chance)
+        asking = TriggerGates(line, armed, limits, limiter, circumstances, gates)
+        result = asking.ask(rng)
         if isinstance(result, Permit):
             return Admit(armed, matched, result, tuple(gates))
         if isinstance(result, Job):
@@ -92,14 +92,14 @@ def decide(
 
 def decide_tick(
     tick: ChatLine,
-    armed: ArmedTrigger,
+    armed: ConfiguredTrigger,
     idle_gates: Sequence[Gate],
     *,
     may_speak_unasked: bool,
     limits: RateLimitsConfig,
     limiter: RateLimiter,
-    circumstances: Circumstances,
-    chance: Callable[[], float],
+    circumstances: RoomFacts,
+    rng: Callable[[], float],
 ) -> Admit | Silent:
     """Whether the model is asked to take part, though nobody named the bot.
 
@@ -116,21 +116,21 @@ def decide_tick(
         return Silent(Outcome.IDLE, armed.kind, tuple(gates))
     if not may_speak_unasked:
         return Silent(Outcome.LOOP, armed.kind, tuple(gates))
-    result = Asking(tick, armed, limits, limiter, circumstances, gates).ask(chance)
+    result = TriggerGates(tick, armed, limits, limiter, circumstances, gates).ask(rng)
     if isinstance(result, Permit):
         result.give_back()
         return Admit(armed, "", result, tuple(gates))
-    assert isinstance(result, No)  # noqa: S101 - a tick replaces nobody's line
+    assert isinstance(result, Refused)  # noqa: S101 - a tick replaces nobody's line
     return Silent(result.outcome, armed.kind, tuple(gates))
 
 
 def admit_tick(
     tick: ChatLine,
-    armed: ArmedTrigger,
+    armed: ConfiguredTrigger,
     *,
     limits: RateLimitsConfig,
     limiter: RateLimiter,
-    circumstances: Circumstances,
+    circumstances: RoomFacts,
 ) -> Admit | Silent:
     """Whether what the model wants to say unasked may be said: time has passed while it thought.
 
@@ -139,7 +139,7 @@ def admit_tick(
     if circumstances.is_silenced:
         return Silent(Outcome.SILENCED, armed.kind)
     gates: list[Gate] = []
-    result = Asking(tick, armed, limits, limiter, circumstances, gates).ask_again()
+    result = TriggerGates(tick, armed, limits, limiter, circumstances, gates).ask_again()
     if isinstance(result, Permit):
         return Admit(armed, "", result, tuple(gates))
     return Silent(result.outcome, armed.kind, tuple(gates))

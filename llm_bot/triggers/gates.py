@@ -17,7 +17,7 @@ from llm_bot.rate_limiter import Limit, Permit, RateLimiter, Refusal, Scope
 from llm_bot.triggers.configured import (
     COOLDOWN,
     GLOBAL_COOLDOWN,
-    ArmedTrigger,
+    ConfiguredTrigger,
     room_demand,
     user_demand,
 )
@@ -29,13 +29,13 @@ class Job(msgspec.Struct, eq=False):
     """An admitted line on its way to a reply. `deadline` is a monotonic time in seconds."""
 
     line: ChatLine
-    trigger: ArmedTrigger
+    trigger: ConfiguredTrigger
     permit: Permit
     record: DecisionRecord
     deadline: float
 
 
-class Circumstances(msgspec.Struct, frozen=True):
+class RoomFacts(msgspec.Struct, frozen=True):
     """What there is to know beside the line, for one that some trigger matched.
 
     `now` is monotonic seconds. `is_loop` says that the user is taken for a bot. `media_frees_in` is
@@ -52,42 +52,42 @@ class Circumstances(msgspec.Struct, frozen=True):
     queue_room: int
 
 
-class No(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True):
     outcome: Outcome
     is_final: bool
 
 
-class Asking(msgspec.Struct, frozen=True):
+class TriggerGates(msgspec.Struct, frozen=True):
     """The gates of one trigger that matched, each noted in `gates` with what it saw."""
 
     line: ChatLine
-    armed: ArmedTrigger
+    armed: ConfiguredTrigger
     limits: RateLimitsConfig
     limiter: RateLimiter
-    circumstances: Circumstances
+    circumstances: RoomFacts
     gates: list[Gate]
 
-    def ask(self, chance: Callable[[], float]) -> Permit | Job | No:
+    def ask(self, rng: Callable[[], float]) -> Permit | Job | Refused:
         waiting = self.circumstances.waiting
         if waiting is not None:
             # It takes over the permit of the job that waits: its place, cooldown and limits.
-            return self._probability(chance) or self._media() or waiting
+            return self._probability(rng) or self._media() or waiting
         return (
             self._cooldown()
-            or self._probability(chance)
+            or self._probability(rng)
             or self._media()
             or self._queue()
             or self._limits()
         )
 
-    def ask_again(self) -> Permit | No:
+    def ask_again(self) -> Permit | Refused:
         """All that may have changed since, which is all but chance."""
         return self._cooldown() or self._media() or self._queue() or self._limits()
 
     def _note(self, name: str, passed: bool, value: float, threshold: float) -> None:
         self.gates.append(Gate(name, passed, value, threshold, trigger=self.armed.kind))
 
-    def _cooldown(self) -> No | None:
+    def _cooldown(self) -> Refused | None:
         demand = self.armed.cooldown(self.line.user.lower())
         if demand is None:
             return None
@@ -99,18 +99,18 @@ class Asking(msgspec.Struct, frozen=True):
             )
             return None
         self._note_refusal(refusal)
-        return No(Outcome.TRIGGER_COOLDOWN, is_final=False)
+        return Refused(Outcome.TRIGGER_COOLDOWN, is_final=False)
 
-    def _probability(self, chance: Callable[[], float]) -> No | None:
+    def _probability(self, rng: Callable[[], float]) -> Refused | None:
         probability = self.armed.probability
         if probability >= 1:
             return None
-        drawn = chance()
+        drawn = rng()
         passed = drawn < probability
         self._note("fire_probability", passed, drawn, probability)
-        return None if passed else No(Outcome.PROBABILITY, is_final=False)
+        return None if passed else Refused(Outcome.PROBABILITY, is_final=False)
 
-    def _media(self) -> No | None:
+    def _media(self) -> Refused | None:
         circumstances = self.circumstances
         left = circumstances.media_frees_in
         if self.line.kind is LineKind.PM or left <= 0:
@@ -125,15 +125,15 @@ class Asking(msgspec.Struct, frozen=True):
                 frees_in_seconds=left,
             )
         )
-        return No(Outcome.MEDIA_COOLDOWN, is_final=True)
+        return Refused(Outcome.MEDIA_COOLDOWN, is_final=True)
 
-    def _queue(self) -> No | None:
+    def _queue(self) -> Refused | None:
         if self.circumstances.queue_room > 0:
             return None
         self._note("queue_size", False, self.circumstances.queue_room, 1)
-        return No(Outcome.QUEUE_FULL, is_final=True)
+        return Refused(Outcome.QUEUE_FULL, is_final=True)
 
-    def _limits(self) -> Permit | No:
+    def _limits(self) -> Permit | Refused:
         user = self.line.user.lower()
         demands = self.armed.limits(user)
         if user:
@@ -152,7 +152,7 @@ class Asking(msgspec.Struct, frozen=True):
         if isinstance(result, Permit):
             return result
         self._note_refusal(result)
-        return No(_outcome(result), is_final=result.scope is not Scope.TRIGGER)
+        return Refused(_outcome(result), is_final=result.scope is not Scope.TRIGGER)
 
     def _note_limit(self, scope: Scope, limit: Limit, used: int) -> None:
         if limit.name == COOLDOWN:

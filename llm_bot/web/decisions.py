@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from llm_bot.observability.queries import Inquiries, InquiryError, Wanted
+from llm_bot.observability.queries import DecisionFilter, DecisionQueries, InquiryError
 from llm_bot.web.access import Access
 
 
 class DecisionsRoute:
     """Answers with JSON: `{"decisions": [...]}`, or `{"error": ...}` where it can't."""
 
-    def __init__(self, inquiries: Inquiries, access: Access) -> None:
+    def __init__(self, inquiries: DecisionQueries, access: Access) -> None:
         self._inquiries = inquiries
         self._access = access
 
@@ -35,7 +35,7 @@ class DecisionsRoute:
                 {"WWW-Authenticate": "Bearer"},
             )
         try:
-            decisions = self._inquiries.decisions(Wanted.of(request.query))
+            decisions = self._inquiries.decisions(DecisionFilter.of(request.query))
         except InquiryError as exc:
             return _json({"error": str(exc)}, 400)
         return _json({"decisions": decisions})

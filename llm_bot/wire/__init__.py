@@ -1,6 +1,6 @@
 """What connectors publish, as values: subjects, envelopes, every shape of payload. Pure.
 
-What can't be understood is a `Drop` with a reason, never an exception.
+What can't be understood is a `Rejected` with a reason, never an exception.
 """
 
 from llm_bot.wire.bounds import (
@@ -12,32 +12,32 @@ from llm_bot.wire.bounds import (
 )
 from llm_bot.wire.correlation import new_correlation_id
 from llm_bot.wire.envelope import (
-    UNUSED,
-    Drop,
-    Heard,
-    Unused,
-    understand,
-    understand_answer,
+    IGNORED,
+    Ignored,
+    ParsedEvent,
+    Rejected,
+    parse_answer,
+    parse_event,
 )
 from llm_bot.wire.payloads import PARSERS, DropReason
 from llm_bot.wire.subjects import event_subjects
-from llm_bot.wire.usual import understand_usual
+from llm_bot.wire.usual import parse_usual
 
 __all__ = [
+    "IGNORED",
     "MAX_BODY_BYTES",
     "MAX_ID_CHARACTERS",
     "MAX_NAME_CHARACTERS",
     "MAX_RAW_MESSAGE_CHARACTERS",
     "MAX_TITLE_CHARACTERS",
     "PARSERS",
-    "UNUSED",
-    "Drop",
     "DropReason",
-    "Heard",
-    "Unused",
+    "Ignored",
+    "ParsedEvent",
+    "Rejected",
     "event_subjects",
     "new_correlation_id",
-    "understand",
-    "understand_answer",
-    "understand_usual",
+    "parse_answer",
+    "parse_event",
+    "parse_usual",
 ]

@@ -18,21 +18,21 @@ from llm_bot.wire.bounds import MAX_BODY_BYTES
 from llm_bot.wire.payloads import PARSERS, DropReason, NotUnderstoodError, read_line, text_in
 
 
-class Drop(msgspec.Struct, frozen=True, gc=False):
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     """Not understood. `event_type` is the event's name in lower case, as far as it is known."""
 
     event_type: str
     reason: DropReason
 
 
-class Unused(msgspec.Struct, frozen=True, gc=False):
+class Ignored(msgspec.Struct, frozen=True, gc=False):
     """Understood, and of no use to the bot."""
 
 
-UNUSED = Unused()
+IGNORED = Ignored()
 
 
-class Heard(msgspec.Struct, frozen=True, gc=False):
+class ParsedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event that was understood: its type (a key of `PARSERS`) and what it says."""
 
     event_type: str
@@ -40,14 +40,14 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
     origin: Origin
 
 
-def understand(
+def parse_event(
     event: Event,
     dialect: Dialect,
     *,
     heard_at: float,
     arrived: float,
     domain: str | None = None,
-) -> Heard | Drop | Unused:
+) -> ParsedEvent | Rejected | Ignored:
     """What `event` says.
 
     `heard_at` is the epoch time of arrival, `arrived` the monotonic one; `domain` the configured
@@ -56,11 +56,11 @@ def understand(
     data = event.data
     subject_type = event.subject.rpartition(".")[2].lower()
     if len(data) > MAX_BODY_BYTES:
-        return Drop(subject_type, DropReason.TOO_LARGE) if subject_type in PARSERS else UNUSED
+        return Rejected(subject_type, DropReason.TOO_LARGE) if subject_type in PARSERS else IGNORED
     try:
         body = _decode_body(data)
     except NotUnderstoodError as exc:
-        return Drop(subject_type, exc.reason) if subject_type in PARSERS else UNUSED
+        return Rejected(subject_type, exc.reason) if subject_type in PARSERS else IGNORED
     envelope: Mapping[str, Any] = {}
     payload = body
     event_type = subject_type
@@ -70,10 +70,10 @@ def understand(
         event_type = body["event_name"].lower()
     parse = PARSERS.get(event_type)
     if parse is None:
-        return UNUSED
+        return IGNORED
     place = text_in(envelope, "domain")
     if domain is not None and place and place.lower() != domain.lower():
-        return Drop(event_type, DropReason.OTHER_DOMAIN)
+        return Rejected(event_type, DropReason.OTHER_DOMAIN)
     origin = Origin(dialect, event.subject, text_in(envelope, "channel"), place)
     try:
         if parse is read_line:
@@ -83,18 +83,18 @@ def understand(
         else:
             understood = parse(payload, event_type)
     except NotUnderstoodError as exc:
-        return Drop(event_type, exc.reason)
-    return Heard(event_type, understood, origin)
+        return Rejected(event_type, exc.reason)
+    return ParsedEvent(event_type, understood, origin)
 
 
-def understand_answer(event_type: str, data: bytes) -> RoomEvent | Drop:
+def parse_answer(event_type: str, data: bytes) -> RoomEvent | Rejected:
     """What was asked for and not heard, in the form of the payload of an event (no line)."""
     if len(data) > MAX_BODY_BYTES:
-        return Drop(event_type, DropReason.TOO_LARGE)
+        return Rejected(event_type, DropReason.TOO_LARGE)
     try:
         return PARSERS[event_type](_decode_body(data), event_type)
     except NotUnderstoodError as exc:
-        return Drop(event_type, exc.reason)
+        return Rejected(event_type, exc.reason)
 
 
 _decode = msgspec.json.Decoder().decode

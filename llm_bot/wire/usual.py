@@ -1,7 +1,7 @@
 """The quick way for nearly all that is ever heard: a public line from today's connector.
 
 Decoded by its types, with the bounds checked on the way, a line costs half of what it takes to look
-every field up in dictionaries. Whatever isn't quite like this goes through `understand`, so nothing
+every field up in dictionaries. Whatever isn't quite so goes through `parse_event`, so nothing
 here decides anything: both must say the same, which a test sees to. Of what nobody reads only the
 form is looked at: bytes that aren't UTF-8 and numbers beyond all bounds are `bad_json` there alone.
 """
@@ -51,11 +51,11 @@ _CHAT = LineKind.CHAT
 _decode_usual = msgspec.json.Decoder(_UsualLine).decode
 
 
-def understand_usual(
+def parse_usual(
     event: Event, heard_at: float, arrived: float, domain: str | None
 ) -> ChatLine | None:
-    """The line that `understand` would find in `event`, heard in the dialect of today; None if it
-    holds anything but a usual one. The arguments are those of `understand`."""
+    """The line that `parse_event` would find in `event`, heard in the dialect of today; None if it
+    holds anything but a usual one. The arguments are those of `parse_event`."""
     data = event.data
     if len(data) > MAX_BODY_BYTES:
         return None

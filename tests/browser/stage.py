@@ -84,7 +84,7 @@ class Stage:
             config,
             stop=self._stop,
             bus=self.bus,
-            chance=lambda: 0.7,
+            rng=lambda: 0.7,
             on_decision=lambda *told: self.page.feed.note_line(*told),
             on_ready=ready.set,
         )

@@ -39,13 +39,13 @@ class Outage:
 
 
 async def connected_to(url: str) -> NatsBus:
-    bus = NatsBus(NatsConfig(servers=(url,)), clock=SystemClock(), chance=lambda: 0.1, name="test")
+    bus = NatsBus(NatsConfig(servers=(url,)), clock=SystemClock(), rng=lambda: 0.1, name="test")
     await bus.connect()
     return bus
 
 
 async def on_redis(url: str) -> RedisEventBus:
-    bus = RedisEventBus(Redis.from_url(url), chance=lambda: 0.1)
+    bus = RedisEventBus(Redis.from_url(url), rng=lambda: 0.1)
     await bus.connect()
     return bus
 

@@ -38,7 +38,7 @@ async def model():
 async def connector(url: str, **options: Any) -> AsyncIterator[StandInConnector]:
     """A stand-in for the connector and the room behind it, on a NATS server."""
     config = NatsConfig.model_validate({"servers": [url]})
-    bus = NatsBus(config, clock=SystemClock(), chance=random.random, name="connector")
+    bus = NatsBus(config, clock=SystemClock(), rng=random.random, name="connector")
     await bus.connect()
     try:
         place = {"channel": "RigRoom", "domain": "cytu.be", "bot_name": "RigBot", **options}

@@ -80,13 +80,13 @@ def replaced(value: Any) -> Iterator[Any]:
 
 def garbage(address: Address) -> Iterator[tuple[str, bytes]]:
     """Subjects of a room and what should not be there."""
-    chance = random.Random(20)  # the same at each run
+    rng = random.Random(20)  # the same at each run
     for name, payload in samples().items():
         subject = address.event_subject(name)
         for body in NOT_JSON:
             yield subject, body
         for length in (1, 10, 100, 1000, 100_000):
-            yield subject, chance.randbytes(length)
+            yield subject, rng.randbytes(length)
         whole = json.loads(address.event_body(name, payload, time.time()))
         for wrong in replaced(whole):
             body = json.dumps(wrong).encode()

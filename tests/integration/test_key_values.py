@@ -47,7 +47,7 @@ async def connect(server) -> AsyncIterator[Connect]:
         config = NatsConfig.model_validate(
             {"servers": [server.url], "user": user, "password": "password"}
         )
-        bus = NatsBus(config, clock=SystemClock(), chance=lambda: 0.1, name="test")
+        bus = NatsBus(config, clock=SystemClock(), rng=lambda: 0.1, name="test")
         buses.append(bus)
         await bus.connect()
         return bus

@@ -32,7 +32,7 @@ from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer
 from llm_bot.room.tally import Tally
-from llm_bot.runtime.room_service import RoomService, Surroundings
+from llm_bot.runtime.room_service import RoomService, SharedServices
 from llm_bot.runtime.rooms import Rooms
 from tests.daemon import ROOT, Daemon, Peer, settings
 from tests.fakes import ManualClock, llm_response
@@ -103,7 +103,7 @@ class Crowd:
         self.limiter = RateLimiter()
         self.model = QuickModel()
         self.rooms = Rooms()
-        self.shared = Surroundings(
+        self.shared = SharedServices(
             bus=bus,
             agent=ChatAgent(self.model, clock),
             limiter=self.limiter,
@@ -111,7 +111,7 @@ class Crowd:
             buffer=OutboundBuffer(5),
             drops=FloodSampler(),
             clock=clock,
-            chance=lambda: 0.5,
+            rng=lambda: 0.5,
             dialects=(Dialect.KRYTEN,),
             source="llm_bot",
             request_timeout=1.0,

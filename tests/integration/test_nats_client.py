@@ -72,7 +72,7 @@ async def make_bus() -> AsyncIterator[MakeBus]:
 
     def make(*servers: str, clock: SystemClock | None = None, **settings: Any) -> NatsBus:
         config = NatsConfig.model_validate({"servers": servers, **settings})
-        bus = NatsBus(config, clock=clock or QuickClock(), chance=lambda: 0.1, name="test")
+        bus = NatsBus(config, clock=clock or QuickClock(), rng=lambda: 0.1, name="test")
         buses.append(bus)
         return bus
 

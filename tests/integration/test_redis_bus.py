@@ -38,7 +38,7 @@ PASSWORD = "pass-word-1"
 @contextlib.asynccontextmanager
 async def connected(url: str, **options: Any) -> AsyncIterator[RedisEventBus]:
     """A bus that has connected, on a client of its own."""
-    bus = RedisEventBus(Redis.from_url(url), chance=lambda: 0.1, **options)
+    bus = RedisEventBus(Redis.from_url(url), rng=lambda: 0.1, **options)
     try:
         await bus.connect()
         yield bus
@@ -320,7 +320,7 @@ async def test_login(own_redis_server):
     server = own_redis_server(config=f"requirepass {PASSWORD}\n")
     async with StandInModelServer() as model:
         config = settings(model, bus={"type": "redis", "url": server.url, "password": PASSWORD})
-    bus = redis_bus(config, clock=SystemClock(), chance=lambda: 0.1)
+    bus = redis_bus(config, clock=SystemClock(), rng=lambda: 0.1)
     await bus.connect()
     try:
         assert bus.is_connected
@@ -500,7 +500,7 @@ async def test_a_reply_is_published(redis_server, dialect):
     ):
         await rooms_bus.subscribe("kryten.robot.command", requests.append)
         config = settings(model, bus={"type": "redis", "url": redis_server.url})
-        bus: Any = redis_bus(config, clock=SystemClock(), chance=lambda: 0.1)
+        bus: Any = redis_bus(config, clock=SystemClock(), rng=lambda: 0.1)
         app = App(
             config,
             stop=stop,

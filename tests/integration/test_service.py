@@ -166,7 +166,7 @@ async def test_what_the_neighbours_are_told(tmp_path, nats_server, model):
 async def announcing(server: NatsServer, **login: Any) -> AsyncIterator[ManualClock]:
     """A service on NATS that lives as fast as the clock is moved."""
     config = NatsConfig.model_validate({"servers": [server.url], **login})
-    bus = NatsBus(config, clock=SystemClock(), chance=lambda: 0.1, name="test")
+    bus = NatsBus(config, clock=SystemClock(), rng=lambda: 0.1, name="test")
     clock = ManualClock()
     await bus.connect()
     announcer = Announcer(bus, "llm_bot", "1.2.3", clock=clock)

@@ -227,13 +227,13 @@ def _weights() -> Iterator[tuple[str, Tensor]]:
     The first number of each position is the same for every token and no layer changes it; the
     output turns it into a bonus for printable ASCII.
     """
-    chance = random.Random(7)
+    rng = random.Random(7)
 
     def matrix(
         rows: int, columns: int, first: Sequence[float] | None = None, scale: float = 1.0
     ) -> Tensor:
         spread = scale / math.sqrt(columns)
-        values = array("f", (chance.gauss(0, spread) for _ in range(rows * columns)))
+        values = array("f", (rng.gauss(0, spread) for _ in range(rows * columns)))
         if first is not None:
             for row, value in enumerate(first):
                 values[row * columns] = value

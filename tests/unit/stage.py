@@ -54,7 +54,7 @@ class Stage:
         self.model = ScriptedLLM(*answers)
         self.limiter = RateLimiter()
         self.refusal = ""
-        self.chance = 0.5
+        self.rng = 0.5
         self.said: list[str] = []
         self.told: list[DecisionRecord] = []
         delivery = RoomDelivery(
@@ -70,7 +70,7 @@ class Stage:
             limiter=self.limiter,
             tally=Tally(),
             clock=self.clock,
-            chance=lambda: self.chance,
+            rng=lambda: self.rng,
             drops=FloodSampler(limit_per_minute=2),
             on_pause=delivery.pause,
         )
@@ -82,7 +82,7 @@ class Stage:
                 agent=agent,
                 delivery=delivery,
                 clock=self.clock,
-                chance=lambda: 0.0,
+                rng=lambda: 0.0,
             )
             for lane in (self.room.public_lane, self.room.private_lane)
         ]
@@ -91,7 +91,7 @@ class Stage:
             agent=agent,
             limiter=self.limiter,
             clock=self.clock,
-            chance=lambda: self.chance,
+            rng=lambda: self.rng,
             on_decision=self._tell,
         )
 

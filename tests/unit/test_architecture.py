@@ -128,7 +128,7 @@ def test_each_wing_has_a_row_and_each_row_a_wing():
 
 @pytest.mark.parametrize("name", sorted({wing(module) for module in paths()} - {""}))
 def test_a_wing_imports_what_its_row_names(name):
-    """ARCH-1: the wings of its row, and the words. `ports` has the values of the client."""
+    """ARCH-1: the wings of its row, and the words; ARCH-3: for `llm_client` neither."""
     if name in WORDS:
         allowed = {*WORDS, "llm_client"}
     else:

@@ -19,7 +19,7 @@ from benchmarks.report import Section, Table, Target, targets
 from llm_bot.demo.recording import read_recording
 from llm_bot.models import ChatLine, Dialect, PersonJoined
 from llm_bot.ports import Event
-from llm_bot.wire import Heard, understand
+from llm_bot.wire import ParsedEvent, parse_event
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_795_219_265.25
@@ -43,8 +43,8 @@ def publications(data: bytes) -> list[tuple[str, bytes]]:
 
 def heard(subject: str, body: bytes) -> Any:
     """What the bot makes of it."""
-    understood = understand(Event(subject, body), Dialect.KRYTEN, heard_at=NOW, arrived=0.0)
-    assert isinstance(understood, Heard), understood
+    understood = parse_event(Event(subject, body), Dialect.KRYTEN, heard_at=NOW, arrived=0.0)
+    assert isinstance(understood, ParsedEvent), understood
     return understood.event
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_bot.bus.memory import MemoryEventBus
-from llm_bot.observability.queries import Inquiries
+from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Event
 from llm_bot.runtime import command_service as bus_commands
 from llm_bot.runtime.command_service import CommandResponder, command_subject
@@ -29,7 +29,7 @@ class Scene:
             service="llm_bot",
             version="1.2.3",
             status=lambda: {"status": "healthy"},
-            inquiries=Inquiries(lambda: [stage.room]),
+            inquiries=DecisionQueries(lambda: [stage.room]),
             clock=ManualClock(),
         )
 
@@ -135,7 +135,7 @@ def test_no_body_breaks_it(body):
         service="llm_bot",
         version="1",
         status=dict,
-        inquiries=Inquiries(list),
+        inquiries=DecisionQueries(list),
         clock=ManualClock(),
     )
     told = json.loads(responder._answer(body))

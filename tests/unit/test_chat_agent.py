@@ -15,7 +15,7 @@ from llm_bot.llm_client import LLMError, LLMRequest, LLMResponse
 from llm_bot.models import ChatLine, Media
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.room import Room
-from llm_bot.triggers.configured import ArmedTrigger, room_demand, user_demand
+from llm_bot.triggers.configured import ConfiguredTrigger, room_demand, user_demand
 from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 from tests.fakes import ManualClock, ScriptedLLM, llm_failure
@@ -66,7 +66,7 @@ class Scene:
         now = self.clock.monotonic()
         permit = self.limiter.admit(demands, now)
         assert isinstance(permit, Permit)
-        trigger = ArmedTrigger.arm(
+        trigger = ConfiguredTrigger.arm(
             MentionTrigger(["MyBot"]), MentionTriggerConfig(type="mention"), self.room.key
         )
         record = DecisionRecord("id-1", "MyChannel", "alice", 0.0, "chat", None)

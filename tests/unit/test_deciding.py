@@ -10,10 +10,10 @@ from llm_bot.config import RateLimitsConfig
 from llm_bot.decisions import DecisionRecord, Gate, Outcome
 from llm_bot.models import ChatLine
 from llm_bot.rate_limiter import Permit, RateLimiter, Scope
-from llm_bot.room import arm_triggers
+from llm_bot.room import configure_triggers
 from llm_bot.triggers.configured import first_match, room_demand, user_demand
 from llm_bot.triggers.decide import Admit, Decision, Replace, Silent, decide
-from llm_bot.triggers.gates import Circumstances, Job
+from llm_bot.triggers.gates import Job, RoomFacts
 from tests.unit.builders import line, pm, room_config
 
 NOW = 1000.0
@@ -35,7 +35,7 @@ class Bench:
 
     def __init__(self, *triggers: dict[str, Any], **limits: Any) -> None:
         config = room_config(triggers=list(triggers or (MENTION, KEYWORD, PM)))
-        armed = arm_triggers(config.triggers, room="mychannel", names=("MyBot",))
+        armed = configure_triggers(config.triggers, room="mychannel", names=("MyBot",))
         self.public = tuple(one for one in armed if one.kind != "pm")
         self.private = tuple(one for one in armed if one.kind == "pm")
         self.limits = RateLimitsConfig.model_validate({**LIMITS, **limits})
@@ -43,7 +43,7 @@ class Bench:
         self.drawn = 0
 
     def hear(
-        self, said: ChatLine | str, *, now: float = NOW, chance: float = 0.5, **known: Any
+        self, said: ChatLine | str, *, now: float = NOW, rng: float = 0.5, **known: Any
     ) -> Decision:
         heard = line(said) if isinstance(said, str) else said
         triggers = self.private if heard.kind == "pm" else self.public
@@ -53,9 +53,9 @@ class Bench:
 
         def draw() -> float:
             self.drawn += 1
-            return chance
+            return rng
 
-        circumstances = Circumstances(
+        circumstances = RoomFacts(
             **{
                 "now": now,
                 "is_silenced": False,
@@ -74,7 +74,7 @@ class Bench:
             limits=self.limits,
             limiter=self.limiter,
             circumstances=circumstances,
-            chance=draw,
+            rng=draw,
         )
 
     def admitted(self, said: ChatLine | str, **known: Any) -> Admit:
@@ -153,7 +153,7 @@ class TestOutcomes:
                 [{**MENTION, "fire_probability": 0.5}],
                 {},
                 [],
-                {"chance": 0.5},
+                {"rng": 0.5},
                 Outcome.PROBABILITY,
                 id="probability",
             ),
@@ -161,7 +161,7 @@ class TestOutcomes:
                 [{**MENTION, "fire_probability": 0.0}],
                 {},
                 [],
-                {"chance": 0.0},
+                {"rng": 0.0},
                 Outcome.PROBABILITY,
                 id="never",
             ),
@@ -220,8 +220,8 @@ class TestOutcomes:
     def test_silence(self, triggers, limits, before, known, outcome):
         bench = Bench(*triggers, **limits)
         for user, now in before:
-            chance = {"chance": 0.0} if "chance" in known else {}
-            permit = bench.admitted(line("MyBot!", user=user), now=now, **chance).permit
+            rng = {"rng": 0.0} if "rng" in known else {}
+            permit = bench.admitted(line("MyBot!", user=user), now=now, **rng).permit
             permit.spend(now)
             permit.send(now)
         used = bench.used()
@@ -307,14 +307,14 @@ class TestOrder:
     def test_a_cooldown_comes_before_chance(self):
         bench = Bench({**MENTION, "cooldown_seconds": 10.0, "fire_probability": 0.9})
         bench.answered("MyBot!")
-        assert bench.silent("MyBot!", chance=0.95).outcome is Outcome.TRIGGER_COOLDOWN
+        assert bench.silent("MyBot!", rng=0.95).outcome is Outcome.TRIGGER_COOLDOWN
         assert bench.drawn == 1
 
     def test_chance_comes_before_limits(self):
         bench = Bench({**MENTION, "fire_probability": 0.9}, max_per_user_per_minute=1)
         bench.answered("MyBot!")
-        assert bench.silent("MyBot!", chance=0.95).outcome is Outcome.PROBABILITY
-        assert bench.silent("MyBot!", chance=0.1).outcome is Outcome.USER_LIMIT
+        assert bench.silent("MyBot!", rng=0.95).outcome is Outcome.PROBABILITY
+        assert bench.silent("MyBot!", rng=0.1).outcome is Outcome.USER_LIMIT
 
     def test_room_comes_before_user_before_trigger(self):
         full = {**MENTION, "rate_limit": {"max_per_hour": 1}}
@@ -349,7 +349,7 @@ class TestAfterARefusal:
         ("first", "known"),
         [
             pytest.param({"cooldown_seconds": 60.0}, {}, id="own-cooldown"),
-            pytest.param({"fire_probability": 0.4}, {"chance": 0.4}, id="probability"),
+            pytest.param({"fire_probability": 0.4}, {"rng": 0.4}, id="probability"),
             pytest.param({"rate_limit": {"max_per_hour": 1}}, {}, id="own-limit"),
             pytest.param({"rate_limit": {"max_per_user_per_minute": 1}}, {}, id="own-user-limit"),
         ],
@@ -385,7 +385,7 @@ class TestAfterARefusal:
     def test_the_outcome_is_the_refusal_of_the_first_that_matched(self):
         bench = Bench({**MENTION, "fire_probability": 0.5}, KEYWORD, max_per_user_per_minute=1)
         bench.answered("a film!")
-        decision = bench.silent(BOTH, chance=0.5)
+        decision = bench.silent(BOTH, rng=0.5)
         assert (decision.outcome, decision.trigger) == (Outcome.PROBABILITY, "mention")
         assert names(decision)[0] == ("mention", "fire_probability", False)
         assert names(decision)[-1] == ("", "max_per_user_per_minute", False)
@@ -419,7 +419,7 @@ class TestGates:
             global_cooldown_seconds=5.0,
         )
         bench.answered(line("MyBot!", user="bob"), now=980.0)
-        assert bench.admitted("MyBot!", chance=0.25).gates == (
+        assert bench.admitted("MyBot!", rng=0.25).gates == (
             Gate("cooldown_seconds", True, 0, 1, 10.0, trigger="mention"),
             Gate("fire_probability", True, 0.25, 0.75, trigger="mention"),
             Gate("max_per_channel_per_minute", True, 1, 5, 60.0),
@@ -498,11 +498,11 @@ class TestChance:
     )
     def test_it_fires_below_the_probability(self, probability, drawn, fires):
         bench = Bench({**MENTION, "fire_probability": probability})
-        assert isinstance(bench.hear("MyBot!", chance=drawn), Admit) is fires
+        assert isinstance(bench.hear("MyBot!", rng=drawn), Admit) is fires
 
     def test_certainty_draws_nothing(self):
         bench = Bench()
-        bench.admitted("MyBot!", chance=1.0)
+        bench.admitted("MyBot!", rng=1.0)
         assert bench.drawn == 0
 
 
@@ -559,7 +559,7 @@ class TestReplacing:
             ({"is_silenced": True}, Outcome.SILENCED),
             ({"is_loop": True}, Outcome.LOOP),
             ({"media_frees_in": 1.0}, Outcome.MEDIA_COOLDOWN),
-            ({"chance": 0.9}, Outcome.PROBABILITY),
+            ({"rng": 0.9}, Outcome.PROBABILITY),
         ],
     )
     def test_what_would_silence_it_anyway_replaces_nothing(self, known, outcome):
@@ -581,6 +581,6 @@ class TestReplacing:
     def test_the_next_trigger_that_passes_replaces_it(self):
         """Where chance is against the first, the second may take the place (TRIG-4, TRIG-6)."""
         bench = Bench({**MENTION, "fire_probability": 0.9}, KEYWORD)
-        decision = bench.hear(BOTH, waiting=waiting_job(bench), chance=0.9)
+        decision = bench.hear(BOTH, waiting=waiting_job(bench), rng=0.9)
         assert isinstance(decision, Replace)
         assert decision.trigger.kind == "keyword"

@@ -89,7 +89,7 @@ class Scene:
             limiter=RateLimiter(),
             tally=Tally(),
             clock=self.clock,
-            chance=lambda: 0.5,
+            rng=lambda: 0.5,
             drops=FloodSampler(),
             on_pause=self.delivery.pause,
         )

@@ -32,7 +32,7 @@ class SteppedClock:
         self.now += seconds
 
 
-class Heard:
+class ParsedEvent:
     """All that was published on the bus, in order."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ async def bus():
 
 @pytest.fixture
 async def heard(bus):
-    heard = Heard()
+    heard = ParsedEvent()
     await bus.subscribe(">", heard)
     return heard
 

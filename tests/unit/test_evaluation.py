@@ -222,12 +222,12 @@ def test_a_name_inside(text, has_name):
 
 def unlike_lines(kind: str) -> list[str]:
     """Twenty lines and a reply, 500 characters each, of words that nobody has used before."""
-    chance = random.Random(11)
+    rng = random.Random(11)
 
     def word() -> str:
         if kind == "unspaced":
-            return chr(chance.randrange(0x3400, 0x9FFF))
-        return "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 6))) + " "
+            return chr(rng.randrange(0x3400, 0x9FFF))
+        return "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 6))) + " "
 
     return ["ann: " + "".join(word() for _ in range(500))[:500] for _ in range(MAX_LINES + 1)]
 

@@ -47,13 +47,13 @@ class Bench:
         self.tally = Tally()
         self.pauses: list[float] = []
         self.told: list[tuple[DecisionRecord, ChatLine, Outcome | None]] = []
-        self.chance = 0.5
+        self.rng = 0.5
         self.handler = EventHandler(
             self.room,
             limiter=self.limiter,
             tally=self.tally,
             clock=self.clock,
-            chance=lambda: self.chance,
+            rng=lambda: self.rng,
             drops=FloodSampler(limit_per_minute=2),
             on_pause=self.pauses.append,
             on_decision=self._tell,
@@ -770,9 +770,9 @@ ELSE = st.sampled_from(["wait", "take", "answer", "film", "clear", "login", "rub
 class TestOneRecordEach:
     """Every chat line and private message gets exactly one outcome, counted once (REQ-5)."""
 
-    @given(steps=st.lists(st.one_of(LINES, LINES, ELSE), max_size=40), chance=st.floats(0, 0.999))
+    @given(steps=st.lists(st.one_of(LINES, LINES, ELSE), max_size=40), rng=st.floats(0, 0.999))
     @settings(max_examples=150, deadline=None)
-    def test_whatever_is_heard_in_whatever_order(self, steps, chance):
+    def test_whatever_is_heard_in_whatever_order(self, steps, rng):
         bench = Bench(
             rate_limits={**UNLIMITED, "max_per_user_per_minute": 2},
             triggers=[
@@ -783,7 +783,7 @@ class TestOneRecordEach:
             bot={"ignored_users": ["badbot"]},
             replies={"queue_size": 2},
         )
-        bench.chance = chance
+        bench.rng = rng
         bench.happen("addUser", {"name": "muted", "meta": {"muted": True}})
         heard = 0
         in_work = []

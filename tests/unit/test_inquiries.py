@@ -6,7 +6,13 @@ import msgspec
 import pytest
 
 from llm_bot.decisions import Outcome
-from llm_bot.observability.queries import DEFAULT_LIMIT, MAX_LIMIT, Inquiries, InquiryError, Wanted
+from llm_bot.observability.queries import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    DecisionFilter,
+    DecisionQueries,
+    InquiryError,
+)
 from llm_bot.observability.record_view import record_view
 from tests.unit.stage import Stage
 
@@ -18,7 +24,7 @@ async def stage():
 
 
 def asked(stage: Stage, **wanted: object):
-    return Inquiries(lambda: [stage.room]).decisions(Wanted.of(wanted))
+    return DecisionQueries(lambda: [stage.room]).decisions(DecisionFilter.of(wanted))
 
 
 async def test_the_newest_comes_first(stage):
@@ -49,10 +55,10 @@ async def test_rooms_are_merged_by_time():
         other.say("second", user="b")
         one.clock.advance(2)
         one.say("third", user="c")
-        both = Inquiries(lambda: [one.room, other.room])
-        assert [each["user"] for each in both.decisions(Wanted())] == ["c", "b", "a"]
-        assert [each["user"] for each in both.decisions(Wanted(channel="ATTIC"))] == ["b"]
-        assert [each["user"] for each in both.decisions(Wanted(limit=2))] == ["c", "b"]
+        both = DecisionQueries(lambda: [one.room, other.room])
+        assert [each["user"] for each in both.decisions(DecisionFilter())] == ["c", "b", "a"]
+        assert [each["user"] for each in both.decisions(DecisionFilter(channel="ATTIC"))] == ["b"]
+        assert [each["user"] for each in both.decisions(DecisionFilter(limit=2))] == ["c", "b"]
 
 
 @pytest.mark.parametrize(
@@ -79,8 +85,8 @@ async def test_what_cannot_be_meant_is_told(stage, wanted, why):
 
 def test_bounds_of_the_number():
     """The default, and a limit that goes by another name."""
-    assert Wanted.of({}).limit == DEFAULT_LIMIT
-    assert Wanted.of({"last": MAX_LIMIT}, limit="last").limit == MAX_LIMIT
+    assert DecisionFilter.of({}).limit == DEFAULT_LIMIT
+    assert DecisionFilter.of({"last": MAX_LIMIT}, limit="last").limit == MAX_LIMIT
 
 
 async def test_a_record_in_full(stage):

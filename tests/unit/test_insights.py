@@ -385,10 +385,8 @@ def test_a_mark_far_from_the_end_asks_nothing():
 
 def unlike_lines(count: int) -> list[str]:
     """Lines of words that nobody has used before, none of them common."""
-    chance = random.Random(7)
-    return [
-        "".join(chr(chance.randrange(0x3400, 0x9FFF)) for _ in range(200)) for _ in range(count)
-    ]
+    rng = random.Random(7)
+    return ["".join(chr(rng.randrange(0x3400, 0x9FFF)) for _ in range(200)) for _ in range(count)]
 
 
 @pytest.mark.parametrize("interval", [20, 500])
@@ -409,11 +407,11 @@ def test_a_long_interval_is_sampled():
     """More lines than are compared: evenly chosen ones stand for all, and a change is still one."""
     interval = 3 * TOPIC_LINES
     watch = TopicWatch(interval)
-    chance = random.Random(3)
-    assert talk(watch, chance.choices(SHARKS, k=interval)) == []
-    (change,) = talk(watch, [SOUP[0], *chance.choices(SOUP, k=interval - 1)])
+    rng = random.Random(3)
+    assert talk(watch, rng.choices(SHARKS, k=interval)) == []
+    (change,) = talk(watch, [SOUP[0], *rng.choices(SOUP, k=interval - 1)])
     assert change.first.text == SOUP[0]
-    assert talk(watch, chance.choices(SOUP, k=interval)) == []
+    assert talk(watch, rng.choices(SOUP, k=interval)) == []
 
 
 @pytest.mark.parametrize("name", ["topics", "questions"])

@@ -12,7 +12,7 @@ from llm_bot.config import PmTriggerConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room.lane import Lane
-from llm_bot.triggers.configured import ArmedTrigger
+from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.gates import Job
 from llm_bot.triggers.pm import PmTrigger
 from tests.unit.builders import ARRIVED, HEARD_AT, line
@@ -20,7 +20,7 @@ from tests.unit.builders import ARRIVED, HEARD_AT, line
 
 def job(user: str = "alice") -> Job:
     """An admitted line of `user`."""
-    armed = ArmedTrigger.arm(PmTrigger(), PmTriggerConfig(type="pm"), "mychannel")
+    armed = ConfiguredTrigger.arm(PmTrigger(), PmTriggerConfig(type="pm"), "mychannel")
     permit = RateLimiter().admit([], ARRIVED)
     record = DecisionRecord("id-1", "MyChannel", user, HEARD_AT, "chat", None)
     return Job(line(user=user), armed, permit, record, ARRIVED + 45)  # type: ignore[arg-type]

@@ -94,7 +94,7 @@ class Scene:
             limiter=self.limiter,
             tally=self.tally,
             clock=self.clock,
-            chance=lambda: 0.5,
+            rng=lambda: 0.5,
             drops=FloodSampler(),
             on_pause=lambda _: None,
         )

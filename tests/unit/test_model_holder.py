@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from llm_bot.llm_client import LLMClient, LLMConfig, LLMError, LLMRequest, Message
-from llm_bot.runtime.model import ModelHolder
+from llm_bot.runtime.model import SwappableModel
 from tests.servers import eventually
 
 ANSWER = {"choices": [{"message": {"content": "Hi!"}}]}
@@ -50,7 +50,7 @@ async def client(provider: Provider, key: str = "sk-old") -> LLMClient:
 async def test_requests_go_to_the_newest_client():
     """After `replace` the next request carries the new key, and the unused client is closed."""
     old, new = Provider(), Provider()
-    holder = ModelHolder(await client(old))
+    holder = SwappableModel(await client(old))
     await holder.generate(ASKED)
     holder.replace(await client(new, "sk-new"))
     await holder.close_unused()
@@ -62,7 +62,7 @@ async def test_requests_go_to_the_newest_client():
 async def test_request_under_way_ends_with_the_old_client_which_then_closes():
     """LIFE-9: a request in flight goes on with the old key; the last one to end closes it."""
     old, new = Provider(), Provider()
-    holder = ModelHolder(await client(old))
+    holder = SwappableModel(await client(old))
     old.gate.clear()
     first, second = (asyncio.create_task(holder.generate(ASKED)) for _ in range(2))
     await eventually(lambda: len(old.keys) == 2)
@@ -82,7 +82,7 @@ async def test_request_under_way_ends_with_the_old_client_which_then_closes():
 async def test_failed_request_closes_it_too():
     """A retired client whose last request fails closes, and the error is told as it was."""
     old = Provider(500)
-    holder = ModelHolder(await client(old))
+    holder = SwappableModel(await client(old))
     old.gate.clear()
     asking = asyncio.create_task(holder.generate(ASKED))
     await eventually(lambda: old.keys)
@@ -97,7 +97,7 @@ async def test_client_that_fails_to_close_costs_no_answer(caplog):
     """An error while connections close is logged; the answer that was waited for is there."""
     caplog.set_level("INFO")
     old = Provider(fails_to_close=True)
-    holder = ModelHolder(await client(old))
+    holder = SwappableModel(await client(old))
     old.gate.clear()
     asking = asyncio.create_task(holder.generate(ASKED))
     await eventually(lambda: old.keys)
@@ -110,7 +110,7 @@ async def test_client_that_fails_to_close_costs_no_answer(caplog):
 async def test_every_client_of_many_replacements_is_closed_once():
     """However often it is replaced, in use or not, `aclose` leaves none open."""
     providers = [Provider() for _ in range(50)]
-    holder = ModelHolder(await client(providers[0]))
+    holder = SwappableModel(await client(providers[0]))
     asking = []
     for at, provider in enumerate(providers[1:]):
         providers[at].gate.clear()

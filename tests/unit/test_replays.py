@@ -12,7 +12,7 @@ from llm_bot.demo.recording import event_subjects_only, read_recording, shifted
 from llm_bot.models import ChatLine, Dialect, LineKind
 from llm_bot.ports import Event
 from llm_bot.room.replays import SEEN_LINES_KEPT, SKEW_RUN, Freshness, ReplayDetector
-from llm_bot.wire import Heard, understand
+from llm_bot.wire import ParsedEvent, parse_event
 from tests.unit.builders import HEARD_AT, line
 
 DATA = Path(__file__).parents[1] / "data"
@@ -259,10 +259,10 @@ def lines_of(name: str, dialect: Dialect) -> tuple[list[ChatLine], list[ChatLine
     has_joined = False
     for event in shifted(event_subjects_only(read_recording(DATA / name)), HEARD_AT):
         has_joined = has_joined or event.name == "login"
-        heard = understand(
+        heard = parse_event(
             Event(event.subject, event.body()), dialect, heard_at=event.t, arrived=event.t
         )
-        if isinstance(heard, Heard) and isinstance(heard.event, ChatLine):
+        if isinstance(heard, ParsedEvent) and isinstance(heard.event, ChatLine):
             (live if has_joined else replayed).append(heard.event)
     return replayed, live
 

@@ -10,7 +10,7 @@ from llm_bot.config import RoomConfig
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.models import ChatLine, LineKind, Media
-from llm_bot.room import REPEATED_MEDIA_SECONDS, arm_triggers
+from llm_bot.room import REPEATED_MEDIA_SECONDS, configure_triggers
 from tests.unit.builders import HEARD_AT, line, pm, room, room_config
 
 FILM = Media("abc", "yt", "A film", -3.0)
@@ -92,7 +92,7 @@ class TestTriggers:
     def test_keys_are_unique(self) -> None:
         """No two triggers of a room share a history of limits."""
         config: RoomConfig = room_config(triggers=[KEYWORD, KEYWORD, MENTION, PM, KEYWORD])
-        armed = arm_triggers(config.triggers, room="mychannel", names=("MyBot",))
+        armed = configure_triggers(config.triggers, room="mychannel", names=("MyBot",))
         assert len({one.trigger.key for one in armed}) == 5
         assert {one.room for one in armed} == {"mychannel"}
 

@@ -20,7 +20,7 @@ from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
 from llm_bot.room.tally import Tally
-from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomIntroduction
+from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomSync
 from tests.fakes import ManualClock
 from tests.servers import eventually
 from tests.unit import builders
@@ -58,12 +58,12 @@ class Bench:
             limiter=RateLimiter(),
             tally=self.tally,
             clock=self.clock,
-            chance=lambda: 0.5,
+            rng=lambda: 0.5,
             drops=drops,
             on_pause=lambda seconds: None,
             on_place=lambda: self.introduction.ask(),
         )
-        self.introduction = RoomIntroduction(
+        self.introduction = RoomSync(
             self.room,
             bus=self.bus,
             clock=self.clock,

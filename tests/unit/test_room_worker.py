@@ -19,7 +19,7 @@ from llm_bot.ports import Event, SystemClock
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.replies.worker import LaneWorker
-from llm_bot.triggers.configured import ArmedTrigger, room_demand, user_demand
+from llm_bot.triggers.configured import ConfiguredTrigger, room_demand, user_demand
 from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 from tests.fakes import ScriptedLLM, llm_failure
@@ -64,7 +64,7 @@ class Scene:
             agent=ChatAgent(self.model, self.clock),
             delivery=self.delivery,
             clock=self.clock,
-            chance=lambda: 0.0,
+            rng=lambda: 0.0,
         )
         self.task = asyncio.create_task(self.worker.run())
         self.said: list[str] = []
@@ -82,7 +82,7 @@ class Scene:
         """A line of `user` is admitted."""
         now = self.clock.monotonic()
         line: ChatLine = builders.line("MyBot: hi", user=user, arrived=now, correlation_id=user)
-        trigger = ArmedTrigger.arm(
+        trigger = ConfiguredTrigger.arm(
             MentionTrigger(["MyBot"]), MentionTriggerConfig(type="mention"), self.room.key
         )
         limits = self.room.config.rate_limits

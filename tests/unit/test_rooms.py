@@ -25,7 +25,7 @@ from llm_bot.replies.delivery import OutboundBuffer
 from llm_bot.response_processor.guard import FilterReason, GuardRefusal
 from llm_bot.room import Room
 from llm_bot.room.tally import Tally
-from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService, Surroundings
+from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService, SharedServices
 from llm_bot.runtime.rooms import Rooms
 from tests.fakes import ManualClock, ScriptedLLM
 from tests.servers import eventually
@@ -73,7 +73,7 @@ class RefusingBus(MemoryEventBus):
 class Stage:
     """Rooms at work on a bus in memory, with a connector that takes every line."""
 
-    def __init__(self, bus: MemoryEventBus, rooms: Rooms, shared: Surroundings) -> None:
+    def __init__(self, bus: MemoryEventBus, rooms: Rooms, shared: SharedServices) -> None:
         self.bus = bus
         self.rooms = rooms
         self.shared = shared
@@ -135,7 +135,7 @@ async def at_work(
 ) -> AsyncIterator[Stage]:
     bus, clock = bus or MemoryEventBus(), clock or ManualClock()
     records: list[DecisionRecord] = []
-    shared = Surroundings(
+    shared = SharedServices(
         bus=bus,
         agent=ChatAgent(model or ScriptedLLM(*(f"Answer number {n}." for n in range(99))), clock),
         limiter=RateLimiter(),
@@ -143,7 +143,7 @@ async def at_work(
         buffer=OutboundBuffer(5),
         drops=FloodSampler(),
         clock=clock,
-        chance=lambda: 0.5,
+        rng=lambda: 0.5,
         dialects=tuple(Dialect),
         source="llm_bot",
         request_timeout=1.0,

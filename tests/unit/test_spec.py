@@ -24,7 +24,7 @@ from llm_bot.ports import SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
 from llm_bot.room.tally import RoomTally, Tally
-from llm_bot.runtime.room_sync import Asked, RoomIntroduction
+from llm_bot.runtime.room_sync import Asked, RoomSync
 from llm_bot.wire import PARSERS, DropReason
 
 ROOT = Path(__file__).parents[2]
@@ -298,9 +298,9 @@ async def test_the_health_of_the_page_is_that_of_the_code():
     assert shape(status) == shape(told)
 
 
-def introduction(bus: MemoryEventBus) -> RoomIntroduction:
+def introduction(bus: MemoryEventBus) -> RoomSync:
     """Of a room of which nothing is known."""
-    return RoomIntroduction(
+    return RoomSync(
         Room(resolve_room(CONFIG, CONFIG.channels[0]), secrets=()),
         bus=bus,
         clock=SystemClock(),

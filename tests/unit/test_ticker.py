@@ -176,7 +176,7 @@ async def test_silence_costs_no_request(sections, outcome):
 async def test_chance_below_the_probability_asks():
     """`fire_probability` holds for ticks as for lines (TICK-4)."""
     async with lively("no", **ticking(fire_probability=0.5)) as stage:
-        stage.chance = 0.49
+        stage.rng = 0.49
         record = await stage.tick()
 
     assert record.outcome is Outcome.DECLINED
@@ -426,13 +426,13 @@ async def sleeping(stage: Stage) -> float:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "chance", "slept"),
+    ("seconds", "rng", "slept"),
     [(120.0, 0.0, 96.0), (120.0, 0.5, 120.0), (120.0, 0.75, 132.0), (0.0, 0.5, 5.0)],
 )
-async def test_the_timer_sleeps_for_the_interval(seconds, chance, slept):
+async def test_the_timer_sleeps_for_the_interval(seconds, rng, slept):
     """`evaluation_interval_seconds`, a fifth earlier or later, 5 s at least (TICK-1)."""
     async with lively("no", **ticking(evaluation_interval_seconds=seconds)) as stage:
-        stage.chance = chance
+        stage.rng = rng
         task = asyncio.create_task(stage.ticker.run())
         assert await sleeping(stage) == pytest.approx(slept)
         assert stage.ticks == []

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from llm_bot.cli import why
-from llm_bot.observability.queries import Inquiries, Wanted
+from llm_bot.observability.queries import DecisionFilter, DecisionQueries
 from llm_bot.observability.record_view import record_view
 from tests.servers import LOOPBACK
 from tests.unit.stage import Stage
@@ -88,7 +88,7 @@ async def evening() -> list[dict[str, Any]]:
         stage.say("hey MyBot, what is this?", user="alice")
         await stage.work()
         stage.say("psst", user="bob", to="MyBot")
-        return Inquiries(lambda: [stage.room]).decisions(Wanted())
+        return DecisionQueries(lambda: [stage.room]).decisions(DecisionFilter())
 
 
 async def test_a_table_that_reads_like_the_chat(served, configuration, capsys, monkeypatch):

@@ -38,21 +38,21 @@ from llm_bot.models import (
 )
 from llm_bot.ports import Event
 from llm_bot.wire import (
+    IGNORED,
     MAX_BODY_BYTES,
     MAX_ID_CHARACTERS,
     MAX_NAME_CHARACTERS,
     MAX_RAW_MESSAGE_CHARACTERS,
     MAX_TITLE_CHARACTERS,
     PARSERS,
-    UNUSED,
-    Drop,
     DropReason,
-    Heard,
-    Unused,
+    Ignored,
+    ParsedEvent,
+    Rejected,
     event_subjects,
     new_correlation_id,
-    understand,
-    understand_usual,
+    parse_event,
+    parse_usual,
 )
 
 DATA = Path(__file__).parents[1] / "data"
@@ -137,17 +137,17 @@ def hear(
     dialect: Dialect = Dialect.KRYTEN,
     domain: str | None = None,
     headers: Any = None,
-) -> Heard | Drop | Unused:
+) -> ParsedEvent | Rejected | Ignored:
     """What is understood of `body`: bytes as they are, all else as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     event = Event(f"{SUBJECTS[dialect]}.{name}", data, headers)
-    return understand(event, dialect, heard_at=HEARD_AT, arrived=ARRIVED, domain=domain)
+    return parse_event(event, dialect, heard_at=HEARD_AT, arrived=ARRIVED, domain=domain)
 
 
 def heard(body: Any, name: str = "chatmsg", **how: Any) -> RoomEvent:
     """What the event says; it must be understood."""
     result = hear(body, name, **how)
-    assert isinstance(result, Heard), result
+    assert isinstance(result, ParsedEvent), result
     return result.event
 
 
@@ -174,7 +174,7 @@ def envelope(payload: Any = None, name: str = "chatMsg", **fields: Any) -> dict[
 def reason(body: Any, name: str = "chatmsg", **how: Any) -> DropReason:
     """Why the event was dropped; it must be."""
     result = hear(body, name, **how)
-    assert isinstance(result, Drop), result
+    assert isinstance(result, Rejected), result
     assert result.event_type == name.lower()
     return result.reason
 
@@ -299,14 +299,14 @@ class TestEnvelope:
     def test_envelope_before_subject(self, subject: str, name: str, kind: LineKind) -> None:
         """Where the envelope names another event than the subject, the envelope is believed."""
         result = hear(envelope(name=name), subject)
-        assert isinstance(result, Heard)
+        assert isinstance(result, ParsedEvent)
         assert result.event_type == name.lower()
         assert isinstance(result.event, ChatLine)
         assert result.event.kind is kind
 
     def test_an_unused_event_on_a_used_subject(self) -> None:
         """An envelope of an event that the bot doesn't use is unused, whatever the subject."""
-        assert hear(envelope(5, "usercount"), "chatmsg") is UNUSED
+        assert hear(envelope(5, "usercount"), "chatmsg") is IGNORED
 
     @pytest.mark.parametrize(
         "body",
@@ -345,9 +345,9 @@ class TestEnvelope:
     def test_domain(self, configured: str | None, sent: Any, is_heard: bool) -> None:
         """Two servers may have a room of one name: an envelope of the other is dropped (HEAR-8)."""
         result = hear(envelope(domain=sent), domain=configured)
-        assert isinstance(result, Heard) is is_heard
+        assert isinstance(result, ParsedEvent) is is_heard
         if not is_heard:
-            assert result == Drop("chatmsg", DropReason.OTHER_DOMAIN)
+            assert result == Rejected("chatmsg", DropReason.OTHER_DOMAIN)
 
     @pytest.mark.parametrize("field", ["channel", "domain", "timestamp", "correlation_id"])
     @pytest.mark.parametrize("value", [None, 5, True, [], {}, ["x"], 1e300], ids=repr)
@@ -586,7 +586,7 @@ class TestText:
     def test_what_is_understood_can_be_encoded(self, body: bytes) -> None:
         """No half surrogate pair comes through: later encoders would fail on it."""
         result = hear(body)
-        assert isinstance(result, Heard | Drop)
+        assert isinstance(result, ParsedEvent | Rejected)
         msgspec.json.encode(result)
 
     @pytest.mark.parametrize(
@@ -870,10 +870,10 @@ class TestOtherEvents:
     @pytest.mark.parametrize("name", ["usercount", "mediaUpdate", "kick", "setMotd", "*", ""])
     def test_unused(self, name: str) -> None:
         """What the bot has no use for is no error, whatever is in it."""
-        assert hear({}, name) is UNUSED
-        assert hear(b"\xff", name) is UNUSED
-        assert hear(b"x" * (MAX_BODY_BYTES + 1), name) is UNUSED
-        assert hear(envelope(name=name), name) is UNUSED
+        assert hear({}, name) is IGNORED
+        assert hear(b"\xff", name) is IGNORED
+        assert hear(b"x" * (MAX_BODY_BYTES + 1), name) is IGNORED
+        assert hear(envelope(name=name), name) is IGNORED
 
 
 ODD_BODIES = [
@@ -927,7 +927,7 @@ class TestGarbage:
         """A body of 1 MiB is read in a moment, whatever it is made of."""
         assert len(body) <= MAX_BODY_BYTES
         started = time.process_time()
-        assert isinstance(hear(body), Drop)
+        assert isinstance(hear(body), Rejected)
         assert time.process_time() - started < 2
 
     def test_repeated_keys(self) -> None:
@@ -937,7 +937,7 @@ class TestGarbage:
     @given(st.binary(max_size=200), EVENT_NAMES, DIALECTS)
     def test_any_bytes(self, data: bytes, name: str, dialect: Dialect) -> None:
         """No bytes raise, on any subject."""
-        assert isinstance(hear(data, name, dialect=dialect), Heard | Drop | Unused)
+        assert isinstance(hear(data, name, dialect=dialect), ParsedEvent | Rejected | Ignored)
 
     @given(
         st.one_of(PAYLOADS, ENVELOPES),
@@ -952,14 +952,14 @@ class TestGarbage:
         """No JSON raises; what is understood is of the promised types and can be encoded."""
         written = json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
         result = hear(written, name, dialect=dialect, domain=domain)
-        assert isinstance(result, Heard | Drop | Unused)
+        assert isinstance(result, ParsedEvent | Rejected | Ignored)
         msgspec.json.encode(result)
-        if isinstance(result, Drop):
+        if isinstance(result, Rejected):
             assert result.event_type in PARSERS
-        if isinstance(result, Heard):
+        if isinstance(result, ParsedEvent):
             assert result.event_type in PARSERS
             msgspec.convert(msgspec.to_builtins(result.event), type(result.event))
-        if isinstance(result, Heard) and isinstance(result.event, ChatLine):
+        if isinstance(result, ParsedEvent) and isinstance(result.event, ChatLine):
             said = result.event
             assert 0 < len(said.user) <= MAX_NAME_CHARACTERS
             assert said.user.isprintable()
@@ -976,7 +976,7 @@ class TestGarbage:
     )
     def test_any_headers(self, headers: Any) -> None:
         """No headers raise."""
-        assert isinstance(hear(envelope(), headers=headers), Heard)
+        assert isinstance(hear(envelope(), headers=headers), ParsedEvent)
 
 
 def recorded() -> list[Any]:
@@ -994,25 +994,25 @@ class TestRecordings:
     def test_nothing_is_dropped(self, event: RecordedEvent, dialect: Dialect) -> None:
         """Every recorded event is used or unused, and none dropped; so is its bare payload."""
         for one, spoken in [(event, dialect), (as_plain(event), Dialect.PLAIN)]:
-            result = understand(
+            result = parse_event(
                 Event(one.subject, one.body()), spoken, heard_at=event.t, arrived=ARRIVED
             )
-            assert isinstance(result, Heard | Unused), result
-            assert isinstance(result, Heard) is (event.name.lower() in PARSERS)
+            assert isinstance(result, ParsedEvent | Ignored), result
+            assert isinstance(result, ParsedEvent) is (event.name.lower() in PARSERS)
 
     @pytest.mark.parametrize("name", RECORDINGS)
     def test_fields_of_real_lines(self, name: str) -> None:
         """User, text, both times, room and id of every real line are known."""
         lines = 0
         for event in event_subjects_only(read_recording(DATA / name)):
-            result = understand(
+            result = parse_event(
                 Event(event.subject, event.body()),
                 RECORDINGS[name],
                 heard_at=event.t,
                 arrived=ARRIVED,
                 domain="localhost:18443",
             )
-            if not isinstance(result, Heard) or not isinstance(result.event, ChatLine):
+            if not isinstance(result, ParsedEvent) or not isinstance(result.event, ChatLine):
                 continue
             said = result.event
             lines += 1
@@ -1029,13 +1029,13 @@ class TestRecordings:
     def test_the_film_night(self) -> None:
         """The room that ships with the package is understood as well."""
         for event in film_night():
-            result = understand(
+            result = parse_event(
                 Event(event.subject, event.body()),
                 Dialect.KRYTEN,
                 heard_at=event.t,
                 arrived=ARRIVED,
             )
-            assert not isinstance(result, Drop)
+            assert not isinstance(result, Rejected)
 
 
 NAMES = st.sampled_from(["alice", "", " ", "a" * 50, "a" * 51, "\u200b", "é", "a b"]) | st.text()
@@ -1105,10 +1105,10 @@ def test_the_usual_line_is_understood_as_every_other(
     whole = changed({**USUAL, "payload": changed(USUAL["payload"], payload)}, envelope)
     event = Event(f"{SUBJECTS[Dialect.KRYTEN]}.chatmsg", json.dumps(whole).encode(), headers)
 
-    quick = understand_usual(event, HEARD_AT, ARRIVED, domain)
-    slow = understand(event, Dialect.KRYTEN, heard_at=HEARD_AT, arrived=ARRIVED, domain=domain)
+    quick = parse_usual(event, HEARD_AT, ARRIVED, domain)
+    slow = parse_event(event, Dialect.KRYTEN, heard_at=HEARD_AT, arrived=ARRIVED, domain=domain)
     if quick is not None:
-        assert plainly(Heard("chatmsg", quick, quick.origin)) == plainly(slow)
+        assert plainly(ParsedEvent("chatmsg", quick, quick.origin)) == plainly(slow)
 
 
 @pytest.mark.parametrize(
@@ -1131,17 +1131,17 @@ def test_the_usual_line_at_the_edges(change: dict[str, Any], monkeypatch) -> Non
     try:
         body = USUAL | change
         event = Event(f"{SUBJECTS[Dialect.KRYTEN]}.chatmsg", json.dumps(body).encode())
-        quick = understand_usual(event, HEARD_AT, ARRIVED, None)
+        quick = parse_usual(event, HEARD_AT, ARRIVED, None)
         if quick is not None:
-            assert plainly(Heard("chatmsg", quick, quick.origin)) == plainly(hear(body))
+            assert plainly(ParsedEvent("chatmsg", quick, quick.origin)) == plainly(hear(body))
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
-def plainly(result: Heard | Drop | Unused) -> Any:
+def plainly(result: ParsedEvent | Rejected | Ignored) -> Any:
     """`result` without what may differ: an id made here, less than a microsecond."""
-    if not isinstance(result, Heard) or not isinstance(result.event, ChatLine):
+    if not isinstance(result, ParsedEvent) or not isinstance(result.event, ChatLine):
         return result
     line = msgspec.structs.asdict(result.event)
     if line["correlation_id"].startswith(new_correlation_id().partition("-")[0]):
@@ -1154,4 +1154,4 @@ def plainly(result: Heard | Drop | Unused) -> Any:
 def test_a_usual_line_takes_the_quick_way() -> None:
     """Else the speed would be gone, and no other test would tell."""
     event = Event(f"{SUBJECTS[Dialect.KRYTEN]}.chatmsg", json.dumps(USUAL).encode())
-    assert understand_usual(event, HEARD_AT, ARRIVED, "cytu.be") is not None
+    assert parse_usual(event, HEARD_AT, ARRIVED, "cytu.be") is not None

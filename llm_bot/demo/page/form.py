@@ -93,7 +93,7 @@ class _Page:
             stop=self.stop,
             bus=self.bus,
             clock=clock,
-            chance=random.random,
+            rng=random.random,
             on_decision=player.decided,
             on_ready=ready.set,
             load=actions.load,

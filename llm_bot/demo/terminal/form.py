@@ -93,13 +93,13 @@ class _Stage:
     async def run(self, stack: AsyncExitStack) -> None:
         """From the first server to the last reply."""
         setting, config = self.setting, self.setting.config
-        chance: Callable[[], float] = random.random
+        rng: Callable[[], float] = random.random
         if setting.is_stand_in:
             server = StandInModelServer(delay_seconds=THINKING_SECONDS / setting.speed)
             await stack.enter_async_context(server)
             addresses = (server.base_url, *(server.base_url for _ in config.llm_api.fallbacks))
             config = with_models_at(config, addresses)
-            chance = random.Random(CHANCE_SEED).random
+            rng = random.Random(CHANCE_SEED).random
         bus, clock, ready = MemoryEventBus(), FilmClock(setting.speed), asyncio.Event()
         connector = StandInConnector(
             bus,
@@ -115,7 +115,7 @@ class _Stage:
             stop=self.stop,
             bus=bus,
             clock=clock,
-            chance=chance,
+            rng=rng,
             on_decision=self.narrator.decided,
             on_ready=ready.set,
         )

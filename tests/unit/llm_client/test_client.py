@@ -42,7 +42,7 @@ def make(server: ScriptedServer, clock: ManualClock):
 
     def make_client(on_attempt=None, **changes) -> LLMClient:
         made = config(**{"base_url": f"{server.url}/v1", **changes})
-        return LLMClient(made, clock=clock, chance=lambda: 1.0, on_attempt=on_attempt)
+        return LLMClient(made, clock=clock, rng=lambda: 1.0, on_attempt=on_attempt)
 
     return make_client
 
@@ -412,7 +412,7 @@ async def test_a_megabyte_is_read(server, make):
 async def test_no_server(clock, unused_port):
     """A refused connection is a ConnectionError that names the address, and is retried."""
     made = config(base_url=f"http://127.0.0.1:{unused_port}/v1")
-    async with LLMClient(made, clock=clock, chance=lambda: 0.5) as client:
+    async with LLMClient(made, clock=clock, rng=lambda: 0.5) as client:
         error = await failure_of(client)
     assert type(error) is ConnectionError
     assert f"127.0.0.1:{unused_port}" in str(error)

@@ -384,7 +384,7 @@ async def test_secrets_are_nowhere(server, caplog):
         Answer(401, {"detail": echo}),
     )
     heard: list[object] = []
-    client = LLMClient(made, clock=ManualClock(), chance=lambda: 0.0, on_attempt=heard.append)
+    client = LLMClient(made, clock=ManualClock(), rng=lambda: 0.0, on_attempt=heard.append)
     async with client:
         with pytest.raises(LLMError) as caught:
             await client.generate(request())

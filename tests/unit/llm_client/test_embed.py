@@ -14,7 +14,7 @@ from llm_bot.llm_client import (
     ValidationError,
 )
 from llm_bot.llm_client.adapters import get_adapter
-from llm_bot.llm_client.questions import EmbeddingQuestion
+from llm_bot.llm_client.calls import EmbeddingCall
 from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, Stall, chat
 from tests.unit.llm_client.support import ManualClock, config, request
 
@@ -32,7 +32,7 @@ def make(server: ScriptedServer, other: ScriptedServer, clock: ManualClock):
     def make_client(on_attempt=None, **changes) -> LLMClient:
         fallback = config(base_url=f"{other.url}/v1")
         made = config(base_url=f"{server.url}/v1", fallbacks=[fallback], **changes)
-        return LLMClient(made, clock=clock, chance=lambda: 0.0, on_attempt=on_attempt)
+        return LLMClient(made, clock=clock, rng=lambda: 0.0, on_attempt=on_attempt)
 
     return make_client
 
@@ -125,7 +125,7 @@ async def test_a_client_that_is_not_open(make):
 
 def test_elsewhere_it_would_be_another_model():
     """A model's name is the first provider's alone, here as for answers."""
-    question = EmbeddingQuestion(["a"], "embedding-model")
+    question = EmbeddingCall(["a"], "embedding-model")
     adapter = get_adapter(config())
     assert question.model(adapter) == "embedding-model"
     assert question.for_fallback().model(adapter) == "asked-model"

@@ -32,7 +32,7 @@ def make(server: ScriptedServer, other: ScriptedServer, clock: ManualClock):
         second = config(base_url=f"{other.url}/v1", model="other-model", api_key="sk-other")
         fallbacks = () if alone else (second,)
         made = config(base_url=f"{server.url}/v1", fallbacks=fallbacks, **changes)
-        return LLMClient(made, clock=clock, chance=lambda: 0.0)
+        return LLMClient(made, clock=clock, rng=lambda: 0.0)
 
     return make_client
 

@@ -33,7 +33,7 @@ def make(server: ScriptedServer, clock: ManualClock):
 
     def make_client(on_attempt=None, **changes) -> LLMClient:
         made = config(**{"base_url": f"{server.url}/v1", **changes})
-        return LLMClient(made, clock=clock, chance=lambda: 0.0, on_attempt=on_attempt)
+        return LLMClient(made, clock=clock, rng=lambda: 0.0, on_attempt=on_attempt)
 
     return make_client
 

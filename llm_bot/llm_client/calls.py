@@ -14,7 +14,7 @@ from llm_bot.llm_client.models import LLMRequest, LLMResponse
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Question(Protocol[T_co]):
+class Call(Protocol[T_co]):
     """One thing to ask; the adapter gives its words, the answer is a `T_co`."""
 
     @property
@@ -43,7 +43,7 @@ class Question(Protocol[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatQuestion:
+class ChatCall:
     """An answer to a conversation. Raises `ValidationError` for a patience that is no number."""
 
     request: LLMRequest
@@ -79,7 +79,7 @@ class ChatQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingQuestion:
+class EmbeddingCall:
     """A vector for each text."""
 
     texts: Sequence[str]

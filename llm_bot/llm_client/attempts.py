@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from llm_bot.llm_client import exceptions as errors
+from llm_bot.llm_client.calls import Call
 from llm_bot.llm_client.clock import Clock, Deadline, Signal, within
 from llm_bot.llm_client.models import Attempt, AttemptStatus
 from llm_bot.llm_client.provider import Provider
-from llm_bot.llm_client.questions import Question
 from llm_bot.llm_client.retry import next_wait
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ T = TypeVar("T")
 OnAttempt = Callable[[Attempt], None]
 
 
-class Course(Generic[T]):
+class Attempts(Generic[T]):
     """One question under way.
 
     A provider that has given up for good isn't asked again; one that rests is passed over, and
@@ -30,12 +30,12 @@ class Course(Generic[T]):
 
     def __init__(
         self,
-        question: Question[T],
+        question: Call[T],
         providers: Sequence[Provider],
         *,
         clock: Clock,
         probe_ended: Signal,
-        chance: Callable[[], float],
+        rng: Callable[[], float],
         on_attempt: OnAttempt | None,
         deadline: Deadline,
         attempts: Sequence[Attempt] = (),
@@ -45,7 +45,7 @@ class Course(Generic[T]):
         self._providers = providers
         self._clock = clock
         self._probe_ended = probe_ended
-        self._chance = chance
+        self._rng = rng
         self._on_attempt = on_attempt
         self._deadline = deadline
         self._tries = dict.fromkeys((provider.name for provider in providers), 0)
@@ -104,7 +104,7 @@ class Course(Generic[T]):
                 tries,
                 policy=provider.policy,
                 remaining_seconds=self._deadline.remaining(),
-                chance=self._chance(),
+                chance=self._rng(),
             )
             if wait is None:
                 return outcome

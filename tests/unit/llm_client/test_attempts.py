@@ -94,7 +94,7 @@ def make(server: ScriptedServer, other: ScriptedServer, clock: ManualClock):
                 **changes,
             }
         )
-        return LLMClient(first, clock=clock, chance=lambda: 0.0, transport=transport)
+        return LLMClient(first, clock=clock, rng=lambda: 0.0, transport=transport)
 
     return make_client
 
@@ -321,7 +321,7 @@ async def test_failures_in_a_row_open_it_for_all(server, other, clock, make):
     server.script(*[Answer(500)] * 3)
     other.script(*[chat("from the other")] * 3)
     made = make(breaker_failures=3)
-    made._chance = lambda: 1.0
+    made._rng = lambda: 1.0
     async with made as client:
         responses = [await client.generate(request()) for _ in range(3)]
         assert rest_of(client, clock) == 30
@@ -525,7 +525,7 @@ async def test_a_cooling_of_zero_still_waits_the_backoff(server, clock, make):
     """Without any cooling there are repeats with pauses, and no spinning."""
     server.script(*[Answer(500)] * 3, chat("at last"))
     made = make(alone=True, max_attempts=4, breaker_failures=1, breaker_cooling_seconds=0)
-    made._chance = lambda: 1.0
+    made._rng = lambda: 1.0
     async with made as client:
         response = await client.generate(request())
     assert (response.attempts, clock.slept) == (4, [1.0, 2.0, 4.0])
@@ -548,7 +548,7 @@ async def test_another_is_probing_when_the_backoff_is_over(server, other, clock,
     server.script(Answer(500))
     other.script(chat("a"), chat("b"))
     made = make(retry_delay_seconds=25)
-    made._chance = lambda: 1.0
+    made._rng = lambda: 1.0
     async with made as client:
         first = asyncio.create_task(client.generate(request()))
         await clock.wait_for_sleepers(25)
@@ -564,7 +564,7 @@ async def test_a_rest_is_found_out_without_a_slot(server, other, clock, make):
     server.script(Answer(500))
     other.script(chat("a"), chat("b"))
     made = make(retry_delay_seconds=25, max_concurrent_requests=2, timeout_seconds=1000)
-    made._chance = lambda: 1.0
+    made._rng = lambda: 1.0
     async with made as client:
         waking = asyncio.create_task(client.generate(request()))
         await clock.wait_for_sleepers(25)
@@ -640,7 +640,7 @@ async def test_a_hundred_at_once_leave_nothing_behind(server, other, clock, make
     """Whatever fails, hangs or is cancelled: slots and probes come back, no task is left
     (LLM-16).
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     steps: list[Step] = [
         chat(),
         chat(),
@@ -654,21 +654,21 @@ async def test_a_hundred_at_once_leave_nothing_behind(server, other, clock, make
         Answer(200, "{"),
     ]
     for one in (server, other):
-        one.script(*chance.choices(steps, k=400))
+        one.script(*rng.choices(steps, k=400))
     limits = {"max_concurrent_requests": 4, "breaker_cooling_seconds": 2}
     async with make(fallback=limits, max_attempts=3, **limits) as client:
         before = asyncio.all_tasks()
         asking = [
             asyncio.create_task(
-                client.generate(request(deadline_seconds=chance.choice([None, 40, 400])))
+                client.generate(request(deadline_seconds=rng.choice([None, 40, 400])))
             )
             for _ in range(100)
         ]
         while not all(task.done() for task in asking):
             await settled()
-            if chance.random() < 0.2:
-                chance.choice(asking).cancel()
-            clock.advance(chance.choice([0, 1, 30]))
+            if rng.random() < 0.2:
+                rng.choice(asking).cancel()
+            clock.advance(rng.choice([0, 1, 30]))
         ends = await asyncio.gather(*asking, return_exceptions=True)
         for end in ends:
             assert isinstance(end, (LLMResponse, LLMError, asyncio.CancelledError))
