@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from docs.generate.markdown import table
 from tests.docs.command_lines import complaint, make_targets, of_blocks, simple_commands
 from tests.docs.configurations import documents, is_configuration, judged
 from tests.docs.markdown import ROOT, Block, anchors, blocks, inline_code, links, pages
@@ -21,7 +18,6 @@ CONFIGURATIONS = [
     for document in documents(block)
     if is_configuration(document)
 ]
-SHELL = [block for block in BLOCKS if block.language in {"sh", "bash", "shell"}]
 
 
 def name_of(path: Path) -> str:
@@ -34,7 +30,6 @@ def test_there_is_something_to_check():
         name_of(path) for path in PAGES
     }
     assert len(CONFIGURATIONS) > 8
-    assert SHELL
     assert "provider: mlx" in "".join(block.text for block in BLOCKS if not block.language)
     assert {"test", "setup", "redis-server"} <= make_targets()
 
@@ -60,15 +55,6 @@ def test_links_lead_somewhere(path):
 def test_a_configuration_passes_the_check(block, document, tmp_path):
     """Each one, made whole where it is a part, is usable without a warning."""
     assert not judged(document, tmp_path).warnings
-
-
-@pytest.mark.parametrize("block", SHELL, ids=str)
-def test_shell_is_shell(block):
-    """Each block of shell can be parsed; nothing of it is run."""
-    bash = shutil.which("bash")
-    assert bash is not None
-    ended = subprocess.run([bash, "-n"], input=block.text, text=True, capture_output=True)
-    assert ended.returncode == 0, ended.stderr
 
 
 def test_commands_are_this_program_s():
@@ -104,41 +90,6 @@ def test_a_wrong_command_is_noticed(line):
     assert any(complaint(words) for words in simple_commands(line))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "make test ARGS='-k guard'  # some of them",
-        "llm-bot why --last N --id ID",
-        "llm-bot COMMAND --help",
-        "systemctl restart llm-bot",
-        "docker build -t llm-bot .",
-        "OPENAI_API_KEY=sk llm-bot --config config.yaml --dry-run 2>log",
-    ],
-)
-def test_a_right_command_is_not(line):
-    """What is right, another program's, or only a pattern of a command isn't."""
-    assert not any(complaint(words) for words in simple_commands(line))
-
-
-def test_blocks_links_and_headings_are_read_as_they_are_meant(tmp_path):
-    """Code holds no links, lists no blocks, and a heading that comes twice gets a number."""
-    page = tmp_path / "page.md"
-    page.write_text(
-        "# One `two` (three)\n\n[a](b.md#c) `[no](link.md)`\n\n"
-        "```sh\nmake x  # [no](link.md)\n```\n\n"
-        "    make y\n\n- item\n\n    more of it\n\n# One two three\n\n"
-        "<!-- `make z` -->\n\n[r]: other.md\n",
-        encoding="utf-8",
-    )
-    assert links(page) == ["b.md#c", "other.md"]
-    assert anchors(page) == {"one-two-three", "one-two-three-1"}
-    assert [(block.language, block.text) for block in blocks(page)] == [
-        ("sh", "make x  # [no](link.md)\n"),
-        ("", "make y\n"),
-    ]
-    assert list(inline_code(page)) == ["two", "[no](link.md)"]
-
-
 def test_a_configuration_that_is_wrong_is_noticed(tmp_path):
     """A misspelt key is a warning, which the check of the pages doesn't pass."""
     block = Block(ROOT, 1, "yaml", "bot:\n  usrname: MyBot\n")
@@ -146,8 +97,3 @@ def test_a_configuration_that_is_wrong_is_noticed(tmp_path):
     assert is_configuration(document)
     assert judged(document, tmp_path).warnings
     assert not is_configuration({"services": {"bot": {}}})
-
-
-def test_cells_stay_in_their_table():
-    """A bar within a cell doesn't end it."""
-    assert table(["a"], [["x | y"]]).endswith("| x \\| y |")
