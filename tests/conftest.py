@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,18 @@ settings.register_profile("patient", suppress_health_check=[HealthCheck.too_slow
 settings.load_profile("patient")
 
 UNIT_TESTS = Path(__file__).parent / "unit"
+CAPTURED_LINES_SHOWN = 15
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows its message; of what was captured meanwhile the end is enough."""
+    report = yield
+    report.sections = [
+        (title, "\n".join(text.splitlines()[-CAPTURED_LINES_SHOWN:]))
+        for title, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")
