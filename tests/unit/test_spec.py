@@ -252,7 +252,7 @@ def shape(value: Any) -> Any:
 
 
 async def test_the_health_of_the_page_is_that_of_the_code():
-    """The same keys at every depth, but for the names of rooms and providers."""
+    """The same keys at every depth, but for the names of rooms (OBS-10) and providers."""
     text = section(page("spec-observability.md"), "## Health")
     (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     told = json.loads(block)
