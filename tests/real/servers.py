@@ -169,6 +169,18 @@ class StrictLlamaCppServer(LlamaCppServer):
     template = tiny_model.STRICT_TEMPLATE
 
 
+class SmallModelServer(ModelServer):
+    """SmolLM2-135M on llama.cpp: a real chat model, and about the smallest."""
+
+    name = "smollm"
+    ready_path = "/health"
+    model = "smollm2"
+
+    def command(self) -> Sequence[str]:
+        script = Path(__file__).with_name("small_model.py")
+        return [str(self.python), str(script), str(self.port)]
+
+
 class LiteLLMServer(ModelServer):
     """LiteLLM's proxy, which answers by itself or fails as it would for a provider behind it."""
 

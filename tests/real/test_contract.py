@@ -18,6 +18,7 @@ from tests.real.servers import (
     MLXServer,
     MLXServerWithoutCache,
     ModelServer,
+    SmallModelServer,
     StrictLlamaCppServer,
 )
 
@@ -94,6 +95,19 @@ class TestLlamaCppWithStrictTemplate(TestLlamaCpp):
     """The same with a template like Gemma's, which it refuses with 500."""
 
     kind = StrictLlamaCppServer
+
+
+class TestSmallModel(RealServerContract):
+    """SmolLM2 on today's llama.cpp, which takes any name for its one model and any key."""
+
+    kind = SmallModelServer
+    provider = "openai"
+    key = KEY
+    can = Capabilities(unknown_model=None, wrong_key=None)
+
+    def model(self, server: ModelServer) -> str:
+        """As it is told to call itself."""
+        return SmallModelServer.model
 
 
 class TestLiteLLM(RealServerContract):
