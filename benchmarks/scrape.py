@@ -28,7 +28,7 @@ from prometheus_client.exposition import choose_encoder  # noqa: E402
 from prometheus_client.metrics_core import Metric  # noqa: E402
 from prometheus_client.registry import Collector  # noqa: E402
 
-from llm_bot.bus.memory import MemoryEventBus  # noqa: E402
+from llm_bot.bus import EventBus  # noqa: E402
 from llm_bot.config import Config, HealthConfig, resolve_room  # noqa: E402
 from llm_bot.decisions import Outcome  # noqa: E402
 from llm_bot.health import HealthServer  # noqa: E402
@@ -77,7 +77,7 @@ def registry_of(series: int) -> tuple[CollectorRegistry, int]:
     metrics = Metrics(
         rooms=lambda: rooms,
         tally=Tally(),
-        bus=MemoryEventBus(),
+        bus=EventBus(),
         limiter=RateLimiter(),
         clock=SystemClock(),
         outbound_depth=lambda: 0,

@@ -23,13 +23,13 @@ from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
 from llm_bot.observability.metrics import CountedModel, Metrics
 from llm_bot.observability.queries import DecisionQueries
-from llm_bot.ports import Clock, SystemClock
+from llm_bot.ports import Bus, Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import RETRY_SECONDS, OutboundBuffer
 from llm_bot.room import Room
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.announcer import Announcer
-from llm_bot.runtime.bus_factory import OwnBus, make_bus
+from llm_bot.runtime.bus_factory import make_bus
 from llm_bot.runtime.command_service import CommandResponder, command_subject
 from llm_bot.runtime.model import SwappableModel
 from llm_bot.runtime.model_settings import client_config
@@ -59,7 +59,7 @@ class App:
         config: Config,
         *,
         stop: asyncio.Event,
-        bus: OwnBus | None = None,
+        bus: Bus | None = None,
         clock: Clock | None = None,
         rng: Callable[[], float] = random.random,
         on_decision: OnDecision | None = None,

@@ -1,6 +1,6 @@
 """What the shell needs from the world outside, as protocols that the shell itself owns.
 
-`EventBus` carries events in and commands out (NATS, Redis, or memory), `Model` answers prompts,
+`Bus` carries events in and commands out (NATS, Redis, or memory), `Model` answers prompts,
 `Clock` tells the time. Implementations satisfy them without importing anything above this layer.
 """
 
@@ -64,7 +64,7 @@ class Subscription(Protocol):
         ...
 
 
-class EventBus(Protocol):
+class Bus(Protocol):
     """Subscribe, publish, request. Subjects and wildcards (`*`, `>`) are those of NATS.
 
     Events of one subscription reach its handler one after another, in the order of their arrival.
@@ -86,6 +86,10 @@ class EventBus(Protocol):
 
     @property
     def handler_errors(self) -> int: ...
+
+    async def connect(self) -> None:
+        """Connect. Raises `BusUnavailableError` when the last try has failed."""
+        ...
 
     async def subscribe(self, subject: str, handler: Handler) -> Subscription:
         """Hear `subject`. A refusal by the server comes later and turns `refused` true; after

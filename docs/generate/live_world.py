@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.bus.queue import QueuedSubscription
 from llm_bot.config import LoggingConfig
 from llm_bot.logging_config import configure_logging
@@ -41,7 +41,7 @@ class StillClock:
         await asyncio.sleep(min(max(seconds, 0.01), LONGEST_SLEEP))
 
 
-class WatchedBus(MemoryEventBus):
+class WatchedBus(EventBus):
     """Notes what the bot subscribes to; what others hear goes through `overhear`."""
 
     def __init__(self) -> None:

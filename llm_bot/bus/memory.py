@@ -1,4 +1,4 @@
-"""`EventBus` within one process, for the demo and for tests."""
+"""`Bus` within one process, for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llm_bot.ports import Body, Event, Handler
 CLOSE_SECONDS = 5.0
 
 
-class MemoryEventBus:
+class EventBus:
     """Connected from the start. `disconnect` and `reconnect` play an outage of the server.
 
     `values` is what `read_value` finds, by bucket and key.

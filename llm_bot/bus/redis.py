@@ -1,4 +1,4 @@
-"""`EventBus` on Redis pub/sub: connects, comes back by itself, keeps the order of what it hears.
+"""`Bus` on Redis pub/sub: connects, comes back by itself, keeps the order of what it hears.
 
 Subjects are channels. Headers travel in front of the body (`bus.framing`); a message without any
 is its body alone, so others can publish here and hear what is published with nothing but Redis.
@@ -50,18 +50,6 @@ ANSWER_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 
 
-def redis_bus(config: Config, *, clock: Clock, rng: Callable[[], float]) -> RedisEventBus:
-    """The bus that the section `bus` asks for.
-
-    Raises `BusUnavailableError`, with what to install, where redis-py is missing.
-    """
-    settings = config.bus
-    password = None if settings.password is None else settings.password.get_secret_value()
-    client = make_client(settings.url, user=settings.user, password=password, name=config.instance)
-    tries = config.nats.max_reconnect_attempts
-    return RedisEventBus(client, clock=clock, rng=rng, tries=tries)
-
-
 class RedisEventBus:
     """Made with a client of `redis.asyncio`, whose settings it uses for connections of its own; the
     client stays its owner's. `connect` first; it makes `tries` at most (0: no limit).
@@ -94,6 +82,18 @@ class RedisEventBus:
         self._losses = Losses()
         self._closing: asyncio.Task[None] | None = None
         self.undecodable = 0
+
+    @classmethod
+    def from_config(
+        cls, config: Config, *, clock: Clock, rng: Callable[[], float]
+    ) -> RedisEventBus:
+        """The bus that the section `bus` asks for."""
+        settings = config.bus
+        password = None if settings.password is None else settings.password.get_secret_value()
+        client = make_client(
+            settings.url, user=settings.user, password=password, name=config.instance
+        )
+        return cls(client, clock=clock, rng=rng, tries=config.nats.max_reconnect_attempts)
 
     @property
     def is_connected(self) -> bool:

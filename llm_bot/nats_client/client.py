@@ -1,4 +1,4 @@
-"""`EventBus` on NATS: connects, comes back by itself, and keeps the order of what it hears."""
+"""`Bus` on NATS: connects, comes back by itself, and keeps the order of what it hears."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from llm_bot import __version__
 from llm_bot.llm_client import Attempt, AttemptStatus, LLMRequest, LLMResponse
 from llm_bot.observability.families import PREFIX, counter, gauge, histogram
 from llm_bot.observability.room_metrics import RoomCollector, Rooms
-from llm_bot.ports import Clock, EventBus, Model
+from llm_bot.ports import Bus, Clock, Model
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room.tally import SECONDS, Tally
 
@@ -26,7 +26,7 @@ class Metrics:
         *,
         rooms: Rooms,
         tally: Tally,
-        bus: EventBus,
+        bus: Bus,
         limiter: RateLimiter,
         clock: Clock,
         outbound_depth: Callable[[], int],
@@ -153,7 +153,7 @@ class _DaemonCollector(Collector):
         self,
         rooms: Rooms,
         tally: Tally,
-        bus: EventBus,
+        bus: Bus,
         outbound_depth: Callable[[], int],
         log_lines_lost: Callable[[], int],
     ) -> None:

@@ -19,7 +19,7 @@ from llm_bot.errors import (
     UnsupportedByBusError,
 )
 from llm_bot.models import ChatLine, LineKind, Origin
-from llm_bot.ports import Clock, EventBus
+from llm_bot.ports import Bus, Clock
 from llm_bot.response_processor.guard import is_publishable_name
 from llm_bot.room import Room
 from llm_bot.room.confirmations import Sent
@@ -70,7 +70,7 @@ class OutboundBuffer:
         self._size = size
         self.depth = 0
 
-    async def wait(self, bus: EventBus, seconds: float) -> bool:
+    async def wait(self, bus: Bus, seconds: float) -> bool:
         """Wait for the bus; false if there was no place. Raises TimeoutError."""
         if self.depth >= self._size:
             return False
@@ -91,7 +91,7 @@ class RoomDelivery:
         self,
         room: Room,
         *,
-        bus: EventBus,
+        bus: Bus,
         clock: Clock,
         buffer: OutboundBuffer,
         source: str,

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llm_bot.errors import BusError, BusUnavailableError
-from llm_bot.ports import Clock, Event, EventBus, Subscription
+from llm_bot.ports import Bus, Clock, Event, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Announcer:
     have missed it. Nothing is kept for later, and whatever the bus does, nobody waits for it.
     """
 
-    def __init__(self, bus: EventBus, service: str, version: str, *, clock: Clock) -> None:
+    def __init__(self, bus: Bus, service: str, version: str, *, clock: Clock) -> None:
         self._bus = bus
         self._service = service
         self._version = version

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from typing import Protocol
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot import bus
 from llm_bot.config import Config
 from llm_bot.nats_client import NatsBus
-from llm_bot.ports import Clock, EventBus
+from llm_bot.ports import Bus, Clock
 
 
-class OwnBus(EventBus, Protocol):
-    """A bus that the process connects and closes itself."""
-
-    async def connect(self) -> None:
-        """Raises `BusUnavailableError` when the last try has failed."""
-        ...
-
-
-def make_bus(config: Config, clock: Clock, rng: Callable[[], float]) -> OwnBus:
+def make_bus(config: Config, clock: Clock, rng: Callable[[], float]) -> Bus:
     """The bus of `config`, not yet connected."""
     match config.bus.type:
         case "memory":
-            return MemoryEventBus()
+            return bus.EventBus()
         case "redis":
-            # By name, since redis-py takes 6 MB and 35 ms that nobody else has a use for.
-            redis_bus: Callable[..., OwnBus]
-            redis_bus = importlib.import_module("llm_bot.bus.redis").redis_bus
-            return redis_bus(config, clock=clock, rng=rng)
+            return bus.RedisEventBus.from_config(config, clock=clock, rng=rng)
         case "nats":
             return NatsBus(config.nats, clock=clock, rng=rng, name=config.instance)

@@ -11,7 +11,7 @@ import msgspec
 from llm_bot.errors import BusError
 from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.observability.queries import DecisionFilter, DecisionQueries, InquiryError
-from llm_bot.ports import Clock, Event, EventBus
+from llm_bot.ports import Bus, Clock, Event
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class CommandResponder:
 
     def __init__(
         self,
-        bus: EventBus,
+        bus: Bus,
         *,
         service: str,
         version: str,

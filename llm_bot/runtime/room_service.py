@@ -20,7 +20,7 @@ from llm_bot.event_handler import EventHandler
 from llm_bot.event_handler.lines import OnDecision
 from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
-from llm_bot.ports import Clock, Event, EventBus, Subscription
+from llm_bot.ports import Bus, Clock, Event, Subscription
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.replies.ticker import Ticker
@@ -39,7 +39,7 @@ UNHEARD_SECONDS = 600.0
 class SharedServices(msgspec.Struct, frozen=True):
     """What all rooms share, from the bus to the limits of users over all rooms."""
 
-    bus: EventBus
+    bus: Bus
     agent: ChatAgent
     limiter: RateLimiter
     tally: Tally

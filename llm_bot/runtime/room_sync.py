@@ -22,7 +22,7 @@ from llm_bot.errors import (
     UnsupportedByBusError,
 )
 from llm_bot.logging_config.sampler import FloodSampler
-from llm_bot.ports import Clock, Event, EventBus
+from llm_bot.ports import Bus, Clock, Event
 from llm_bot.room import Room
 from llm_bot.wire import new_correlation_id
 from llm_bot.wire.commands import headers
@@ -66,7 +66,7 @@ class RoomSync:
         self,
         room: Room,
         *,
-        bus: EventBus,
+        bus: Bus,
         clock: Clock,
         sampler: FloodSampler,
         learn: Learn,

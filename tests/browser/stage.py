@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from prometheus_client import CollectorRegistry
 
 from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.health import HealthServer
@@ -64,7 +64,7 @@ class Stage:
         **sections: Any,
     ) -> None:
         self.model = ScriptedServer()
-        self.bus = MemoryEventBus()
+        self.bus = EventBus()
         self._names = rooms
         self._limits = limits or {}
         self._shows_text = shows_text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.ports import SystemClock
 from llm_bot.runtime.bus_factory import make_bus
@@ -58,5 +58,5 @@ async def test_a_bus_of_its_own():
         settings(nats="nats://127.0.0.1:9", model="http://127.0.0.1:9/v1", bus={"type": "memory"})
     )
     bus = make_bus(config, SystemClock(), lambda: 0.5)
-    assert isinstance(bus, MemoryEventBus)
+    assert isinstance(bus, EventBus)
     await bus.close()

@@ -1,4 +1,4 @@
-"""What every `EventBus` does, whichever it is."""
+"""What every `Bus` does, whichever it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import nats
 import pytest
 from redis.asyncio import Redis
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.bus.redis import RedisEventBus
 from llm_bot.config import NatsConfig
 from llm_bot.errors import (
@@ -23,7 +23,7 @@ from llm_bot.errors import (
     UnsupportedByBusError,
 )
 from llm_bot.nats_client import NatsBus
-from llm_bot.ports import Event, EventBus, SystemClock
+from llm_bot.ports import Bus, Event, SystemClock
 from tests.servers import eventually
 
 ALL_BYTES = bytes(range(256))
@@ -33,7 +33,7 @@ ALL_BYTES = bytes(range(256))
 class Outage:
     """A bus whose server the test can take away and bring back."""
 
-    bus: EventBus
+    bus: Bus
     begin: Callable[[], None]
     end: Callable[[], None]
 
@@ -50,10 +50,10 @@ async def on_redis(url: str) -> RedisEventBus:
     return bus
 
 
-async def a_bus(kind: str, request: pytest.FixtureRequest) -> EventBus:
+async def a_bus(kind: str, request: pytest.FixtureRequest) -> Bus:
     match kind:
         case "memory":
-            return MemoryEventBus()
+            return EventBus()
         case "redis":
             return await on_redis(request.getfixturevalue("redis_server").url)
         case _:
@@ -61,7 +61,7 @@ async def a_bus(kind: str, request: pytest.FixtureRequest) -> EventBus:
 
 
 @pytest.fixture(params=["memory", "nats", "redis"])
-async def bus(request) -> AsyncIterator[EventBus]:
+async def bus(request) -> AsyncIterator[Bus]:
     bus = await a_bus(request.param, request)
     yield bus
     await bus.close()
@@ -76,7 +76,7 @@ async def outage(request) -> AsyncIterator[Outage]:
     outage: Outage
     match request.param:
         case "memory":
-            memory = MemoryEventBus()
+            memory = EventBus()
             outage = Outage(memory, memory.disconnect, memory.reconnect)
         case "redis":
             own = request.getfixturevalue("own_redis_server")()
@@ -92,7 +92,7 @@ def bodies(heard: list[Event]) -> list[bytes]:
     return [event.data for event in heard]
 
 
-async def settled(bus: EventBus) -> None:
+async def settled(bus: Bus) -> None:
     """Return when all that was published before has reached its subscriptions."""
     marks: list[Event] = []
     mark = await bus.subscribe("mark", marks.append)
@@ -388,7 +388,7 @@ async def test_unsubscribe_in_the_handler(bus):
 # --- requests ---
 
 
-async def answer(bus: EventBus, *answers: bytes) -> list[Event]:
+async def answer(bus: Bus, *answers: bytes) -> list[Event]:
     """Answer every request on `ask` with all of `answers`; returns where the requests will be."""
     requests: list[Event] = []
 
@@ -489,13 +489,13 @@ async def test_accept_that_raises(bus):
 
 
 @pytest.fixture(params=["memory", "nats"])
-async def storing_bus(request) -> AsyncIterator[EventBus]:
+async def storing_bus(request) -> AsyncIterator[Bus]:
     """A bus with a bucket `room` in which `users` and `empty` have values."""
     values = {"users": ALL_BYTES, "empty": b""}
-    bus: MemoryEventBus | NatsBus
+    bus: EventBus | NatsBus
     match request.param:
         case "memory":
-            bus = MemoryEventBus()
+            bus = EventBus()
             bus.values.update({("room", key): value for key, value in values.items()})
         case _:
             server = request.getfixturevalue("own_nats_server")(jetstream=True)

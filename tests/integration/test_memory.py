@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.llm_client import LLMRequest, LLMResponse
 from llm_bot.logging_config.sampler import FloodSampler
@@ -98,7 +98,7 @@ class QuickModel:
 class Crowd:
     """Two rooms at work, everybody who talks in them, and the connector."""
 
-    def __init__(self, bus: MemoryEventBus, clock: ManualClock) -> None:
+    def __init__(self, bus: EventBus, clock: ManualClock) -> None:
         self.bus, self.clock = bus, clock
         self.limiter = RateLimiter()
         self.model = QuickModel()
@@ -212,7 +212,7 @@ class _Template:
 
 async def tell_of_a_million() -> None:
     """What the test reads: memory before and after, and what happened meanwhile, as JSON."""
-    bus = MemoryEventBus()
+    bus = EventBus()
     crowd = Crowd(bus, ManualClock(passes_up_to=4.0))  # insights look every 5 s
     async with asyncio.TaskGroup() as tasks:
         await crowd.open(tasks)

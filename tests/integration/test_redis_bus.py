@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from llm_bot.app import App
+from llm_bot.bus import RedisEventBus, redis_link
 from llm_bot.bus import redis as redis_module
-from llm_bot.bus import redis_link
 from llm_bot.bus.framing import pack, unpack
-from llm_bot.bus.redis import RedisEventBus, redis_bus
 from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.demo.stand_ins.connector import StandInConnector
@@ -320,7 +319,7 @@ async def test_login(own_redis_server):
     server = own_redis_server(config=f"requirepass {PASSWORD}\n")
     async with StandInModelServer() as model:
         config = settings(model, bus={"type": "redis", "url": server.url, "password": PASSWORD})
-    bus = redis_bus(config, clock=SystemClock(), rng=lambda: 0.1)
+    bus = RedisEventBus.from_config(config, clock=SystemClock(), rng=lambda: 0.1)
     await bus.connect()
     try:
         assert bus.is_connected
@@ -500,7 +499,7 @@ async def test_a_reply_is_published(redis_server, dialect):
     ):
         await rooms_bus.subscribe("kryten.robot.command", requests.append)
         config = settings(model, bus={"type": "redis", "url": redis_server.url})
-        bus: Any = redis_bus(config, clock=SystemClock(), rng=lambda: 0.1)
+        bus: Any = RedisEventBus.from_config(config, clock=SystemClock(), rng=lambda: 0.1)
         app = App(
             config,
             stop=stop,

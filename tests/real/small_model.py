@@ -1,4 +1,4 @@
-"""SmolLM2-135M behind xllamacpp's own HTTP server, an OpenAI-compatible one; runs until it is ended.
+"""SmolLM2-135M behind xllamacpp's own HTTP server, OpenAI-compatible; runs until it is ended.
 
     .real-servers/smollm/venv/bin/python tests/real/small_model.py PORT
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.decisions import DecisionRecord
 from llm_bot.event_handler import EventHandler
 from llm_bot.logging_config.sampler import FloodSampler
@@ -41,7 +41,7 @@ class Stage:
     """
 
     def __init__(self, *answers: Any, limits: dict[str, float] | None = None, **sections: Any):
-        self.bus = MemoryEventBus()
+        self.bus = EventBus()
         self.clock = ManualClock()
         self.room = builders.room(
             **{

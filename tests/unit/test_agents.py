@@ -23,7 +23,7 @@ from llm_bot.agents.insight import LINES_A_TICK, TICK_SECONDS, InsightAgent, Ins
 from llm_bot.agents.publishing import insights_subject, publish_insights
 from llm_bot.agents.registry import AgentRegistry
 from llm_bot.agents.schemas import AgentResponse, Insight, UserMessage
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, ReplyRecord
 from llm_bot.insights.questions import is_question
@@ -537,7 +537,7 @@ def test_film_night_has_one_topic():
 async def test_insights_are_published():
     """One message each, in order, on the room's subject; none about a private message."""
     scene = Observed(shows_text=True)
-    bus = MemoryEventBus()
+    bus = EventBus()
     heard: asyncio.Queue[Event] = asyncio.Queue()
     await bus.subscribe("llm_bot.insights.>", heard.put_nowait)
     scene.agent.note_reply(replied("before it began"))
@@ -583,7 +583,7 @@ async def test_an_outage_of_the_bus_is_logged_once(caplog):
     """What can't be sent isn't kept; what comes afterwards is sent again."""
     caplog.set_level(logging.INFO)
     scene = Observed()
-    bus = MemoryEventBus()
+    bus = EventBus()
     heard: asyncio.Queue[Event] = asyncio.Queue()
     await bus.subscribe("x", heard.put_nowait)
     sending = asyncio.create_task(

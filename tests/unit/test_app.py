@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.demo.stand_ins.connector import StandInConnector
@@ -31,10 +31,10 @@ class Scene:
     """The whole program on one bus, with a stand-in model."""
 
     def __init__(
-        self, model: StandInModelServer, bus: MemoryEventBus | None = None, **sections: Any
+        self, model: StandInModelServer, bus: EventBus | None = None, **sections: Any
     ) -> None:
         self.model = model
-        self.bus = bus or MemoryEventBus()
+        self.bus = bus or EventBus()
         self.stop = asyncio.Event()
         self.ready = asyncio.Event()
         self.records: list[DecisionRecord] = []
@@ -274,7 +274,7 @@ async def test_slow_answer_in_one_room_delays_nothing_elsewhere(model):
         assert not a.said
 
 
-class NeverConnected(MemoryEventBus):
+class NeverConnected(EventBus):
     """A server that nobody can reach, for as long as one waits."""
 
     def __init__(self) -> None:
@@ -309,7 +309,7 @@ async def test_stop_given_before_the_start_starts_nothing_that_stays(model):
     assert not scene.bus.is_connected
 
 
-class Unreachable(MemoryEventBus):
+class Unreachable(EventBus):
     """A server that refuses."""
 
     async def connect(self) -> None:
@@ -323,7 +323,7 @@ async def test_bus_that_can_not_be_reached_is_told_as_it_is(model):
         await scene.app.run()
 
 
-class BrokenHalfWay(MemoryEventBus):
+class BrokenHalfWay(EventBus):
     """Takes three subscriptions and fails with a bug at the fourth."""
 
     taken = 0
@@ -346,7 +346,7 @@ async def test_failure_while_it_subscribes_ends_everything(model):
     assert not scene.ready.is_set()
 
 
-class AwayAtFirst(MemoryEventBus):
+class AwayAtFirst(EventBus):
     """Goes away between the connection and the subscriptions."""
 
     flushes = 0
@@ -420,7 +420,7 @@ async def test_second_signal_ends_it_at_once(model):
     assert not scene.bus.is_connected
 
 
-class SlowToLetGo(MemoryEventBus):
+class SlowToLetGo(EventBus):
     """Takes its time for the end of each subscription."""
 
     async def subscribe(self, subject: str, handler: Handler) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
@@ -37,7 +37,7 @@ def _log_as_before() -> Iterator[None]:
     logging.captureWarnings(False)
 
 
-class Bus(MemoryEventBus):
+class Bus(EventBus):
     """Fails to subscribe with `error`, if there is one."""
 
     error: Exception | None = None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.bus.queue import QueuedSubscription
 from llm_bot.config import Config
 from llm_bot.errors import BusUnavailableError
@@ -34,8 +34,8 @@ CONFIG = {
 class Process:
     """One run of the daemon; `said` is what it tells the bus about itself."""
 
-    def __init__(self, bus: MemoryEventBus | None = None, **options: Any) -> None:
-        self.bus = bus or MemoryEventBus()
+    def __init__(self, bus: EventBus | None = None, **options: Any) -> None:
+        self.bus = bus or EventBus()
         self.stop = asyncio.Event()
         self.ready = asyncio.Event()
         self.said: list[tuple[str, dict[str, Any]]] = []
@@ -113,7 +113,7 @@ async def test_the_manager_is_told():
         )
 
 
-class SlowToLeave(MemoryEventBus):
+class SlowToLeave(EventBus):
     """Ends a subscription when its gate is opened."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ async def test_the_end_is_told_when_it_begins():
     assert [name for name, _ in process.said] == ["startup", "shutdown"]
 
 
-class NoBus(MemoryEventBus):
+class NoBus(EventBus):
     """Can't be reached, and remembers what was to be published on it."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Event
 from llm_bot.runtime import command_service as bus_commands
@@ -23,7 +23,7 @@ class Scene:
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.bus = MemoryEventBus()
+        self.bus = EventBus()
         self.responder = CommandResponder(
             self.bus,
             service="llm_bot",
@@ -131,7 +131,7 @@ async def test_a_bus_that_is_gone_is_told_once(scene, caplog):
 def test_no_body_breaks_it(body):
     """Whatever the bytes are, the answer is JSON with an error or data."""
     responder = CommandResponder(
-        MemoryEventBus(),
+        EventBus(),
         service="llm_bot",
         version="1",
         status=dict,

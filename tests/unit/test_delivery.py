@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.event_handler import EventHandler
@@ -38,7 +38,7 @@ OLD_SUBJECT = "kryten.commands.cytube.mychannel"
 class Connector:
     """Takes requests and commands, and answers the requests with `answer` (None: not at all)."""
 
-    def __init__(self, bus: MemoryEventBus) -> None:
+    def __init__(self, bus: EventBus) -> None:
         self.bus = bus
         self.answer: Mapping[str, Any] | bytes | None = ACCEPTED
         self.requests: list[Event] = []
@@ -123,7 +123,7 @@ class Scene:
 
 @pytest.fixture
 async def bus():
-    bus = MemoryEventBus()
+    bus = EventBus()
     yield bus
     await bus.close()
 

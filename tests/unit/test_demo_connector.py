@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.demo.recording import film_night, read_recording
 from llm_bot.demo.stand_ins import cytube
 from llm_bot.demo.stand_ins.connector import StandInConnector
@@ -51,7 +51,7 @@ class ParsedEvent:
 
 @pytest.fixture
 async def bus():
-    bus = MemoryEventBus()
+    bus = EventBus()
     yield bus
     await bus.close()
 

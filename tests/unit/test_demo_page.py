@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.demo.casting import bot_of, people_of, recast, titles_of, without_lines_of
 from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.page.browser import wants_browser
@@ -171,7 +171,7 @@ class Visit:
 async def visit(setting: Setting | None = None):
     chosen = setting or read_setting(None, 2.5)
     async with AsyncExitStack() as stack:
-        bus = MemoryEventBus()
+        bus = EventBus()
         await bus.connect()
         stack.push_async_callback(bus.close)
         room = StandInConnector(bus, channel="FilmNight", domain="x.example", bot_name="Reel")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.errors import BusError, NotPermittedError
 from llm_bot.ports import Body, Event, Handler, Subscription
 from llm_bot.runtime.announcer import ROBOT_STARTUP_SUBJECT, Announcer, lifecycle_subject
@@ -24,8 +24,8 @@ PORT = 8123
 class Neighbourhood:
     """A process that announces itself, and whoever hears it."""
 
-    def __init__(self, bus: MemoryEventBus | None = None, *, service: str = "llm_bot") -> None:
-        self.bus = bus or MemoryEventBus()
+    def __init__(self, bus: EventBus | None = None, *, service: str = "llm_bot") -> None:
+        self.bus = bus or EventBus()
         self.clock = ManualClock()
         self.announcer = Announcer(self.bus, service, "1.2.3", clock=self.clock)
         self.events: list[Event] = []
@@ -214,7 +214,7 @@ async def test_it_ends_once():
     assert around.body(1)["reason"] == "told to stop"
 
 
-class HungBus(MemoryEventBus):
+class HungBus(EventBus):
     """Takes a shutdown and never says that it has it."""
 
     async def publish(
@@ -234,7 +234,7 @@ async def test_a_bus_that_hangs_is_not_waited_for(monkeypatch):
     assert around.said == ["startup"]
 
 
-class RefusingBus(MemoryEventBus):
+class RefusingBus(EventBus):
     """A server that lets an account neither say nor hear anything of the kind."""
 
     error: BusError | None = NotPermittedError("the account may not publish there")

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
-from llm_bot.bus.memory import MemoryEventBus
+import llm_bot.bus
+from llm_bot.bus import EventBus
 from llm_bot.bus.subjects import check_pattern, clean_headers, is_logged, matches
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.ports import Event
 from tests.servers import eventually
 
 
+def test_the_library_of_redis_is_imported_by_need():
+    """Who asks for `EventBus` doesn't pay for redis-py; `RedisEventBus` has the same address."""
+    program = """
+import sys
+from llm_bot.bus import Event, EventBus
+assert "redis" not in sys.modules
+from llm_bot.bus import RedisEventBus
+assert "redis" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    with pytest.raises(AttributeError):
+        llm_bot.bus.Other  # noqa: B018 - the look-up is the test
+
+
 @pytest.fixture
 async def bus():
-    bus = MemoryEventBus(pending_messages=4)
+    bus = EventBus(pending_messages=4)
     yield bus
     await bus.close()
 
@@ -98,7 +115,7 @@ async def test_outage(bus):
 
 async def test_close_releases_waiters():
     """Whoever waits for a connection that will never come is told so."""
-    bus = MemoryEventBus()
+    bus = EventBus()
     bus.disconnect()
     waiter = asyncio.create_task(bus.wait_connected())
     await asyncio.sleep(0)
@@ -112,7 +129,7 @@ async def test_close_releases_waiters():
 async def test_close_with_hung_handler(monkeypatch):
     """A handler that never ends is cancelled; closing takes a bounded time."""
     monkeypatch.setattr("llm_bot.bus.memory.CLOSE_SECONDS", 0.05)
-    bus = MemoryEventBus()
+    bus = EventBus()
     cancelled = asyncio.Event()
 
     async def hang(event: Event) -> None:

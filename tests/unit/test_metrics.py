@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from llm_bot import __version__
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.decisions import Outcome
 from llm_bot.event_handler import EventHandler
 from llm_bot.llm_client import AttemptStatus, LLMRequest, Message
@@ -75,7 +75,7 @@ class Scene:
     """One room, its numbers, and their metrics."""
 
     def __init__(self) -> None:
-        self.bus = MemoryEventBus()
+        self.bus = EventBus()
         self.clock = ManualClock()
         self.room = builders.room()
         self.limiter = RateLimiter()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.errors import BusError, UnsupportedByBusError
 from llm_bot.event_handler import EventHandler
 from llm_bot.logging_config.sampler import FloodSampler
@@ -42,13 +42,13 @@ class Bench:
 
     def __init__(
         self,
-        bus: MemoryEventBus | None = None,
+        bus: EventBus | None = None,
         *,
         domain: str | None = DOMAIN,
         request_timeout: float = 2.0,
         **channel: Any,
     ) -> None:
-        self.bus = bus or MemoryEventBus()
+        self.bus = bus or EventBus()
         self.room: Room = builders.room(channel={"domain": domain, **channel})
         self.tally = Tally()
         self.clock = ManualClock()
@@ -395,7 +395,7 @@ async def test_no_answer_in_time():
         await bench.comes(login="no_answer")
 
 
-class Slow(MemoryEventBus):
+class Slow(EventBus):
     """Reads as long as the test wants, and counts who reads at once."""
 
     def __init__(self) -> None:
@@ -440,7 +440,7 @@ async def test_reading_is_bounded():
     assert bus.reading == 0
 
 
-class Refusing(MemoryEventBus):
+class Refusing(EventBus):
     """Raises `error` whatever it is asked."""
 
     error: BusError

@@ -10,7 +10,7 @@ import pytest
 
 from llm_bot import llm_client
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import MentionTriggerConfig
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.llm_client import LLMRequest, LLMResponse
@@ -36,7 +36,7 @@ class Scene:
 
     def __init__(
         self,
-        bus: MemoryEventBus,
+        bus: EventBus,
         model: Any = None,
         *,
         dry_run: bool = False,
@@ -117,7 +117,7 @@ class Scene:
 
 @pytest.fixture
 async def bus():
-    bus = MemoryEventBus()
+    bus = EventBus()
     yield bus
     await bus.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.demo.stand_ins import cytube, kryten
@@ -59,7 +59,7 @@ def config(*channels: Any, **sections: Any) -> Config:
     )
 
 
-class RefusingBus(MemoryEventBus):
+class RefusingBus(EventBus):
     """Refuses subjects that contain one of `refused`, as a server does: soon, and by a mark."""
 
     refused: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class RefusingBus(MemoryEventBus):
 class Stage:
     """Rooms at work on a bus in memory, with a connector that takes every line."""
 
-    def __init__(self, bus: MemoryEventBus, rooms: Rooms, shared: SharedServices) -> None:
+    def __init__(self, bus: EventBus, rooms: Rooms, shared: SharedServices) -> None:
         self.bus = bus
         self.rooms = rooms
         self.shared = shared
@@ -129,11 +129,11 @@ class Stage:
 async def at_work(
     config: Config,
     *,
-    bus: MemoryEventBus | None = None,
+    bus: EventBus | None = None,
     model: ScriptedLLM | None = None,
     clock: ManualClock | None = None,
 ) -> AsyncIterator[Stage]:
-    bus, clock = bus or MemoryEventBus(), clock or ManualClock()
+    bus, clock = bus or EventBus(), clock or ManualClock()
     records: list[DecisionRecord] = []
     shared = SharedServices(
         bus=bus,
@@ -427,7 +427,7 @@ async def test_new_room_is_heard_from_the_swap_on():
         assert stage.outcomes("alice") == []
 
 
-class FailsAt(MemoryEventBus):
+class FailsAt(EventBus):
     """Fails with `error` at the subscription that `left` counts down to."""
 
     def __init__(self, error: BaseException) -> None:

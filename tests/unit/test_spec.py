@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config, resolve_room
 from llm_bot.decisions import Outcome
 from llm_bot.llm_client import Attempt, AttemptStatus, LLMResponse, Usage
@@ -137,7 +137,7 @@ def exercised_metrics() -> Metrics:
     metrics = Metrics(
         rooms=lambda: [room],
         tally=Tally(),
-        bus=MemoryEventBus(),
+        bus=EventBus(),
         limiter=RateLimiter(),
         clock=SystemClock(),
         outbound_depth=lambda: 0,
@@ -256,7 +256,7 @@ async def test_the_health_of_the_page_is_that_of_the_code():
     text = section(page("spec-observability.md"), "## Health")
     (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     told = json.loads(block)
-    bus = MemoryEventBus()
+    bus = EventBus()
     status = App(CONFIG, stop=asyncio.Event(), bus=bus).status()
     (room,) = told["rooms"].values()
     assert shape(introduction(bus).status()) == shape(room)
@@ -265,7 +265,7 @@ async def test_the_health_of_the_page_is_that_of_the_code():
     assert shape(status) == shape(told)
 
 
-def introduction(bus: MemoryEventBus) -> RoomSync:
+def introduction(bus: EventBus) -> RoomSync:
     """Of a room of which nothing is known."""
     return RoomSync(
         Room(resolve_room(CONFIG, CONFIG.channels[0]), secrets=()),

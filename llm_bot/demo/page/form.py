@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.page.browser import open_page
@@ -59,7 +59,7 @@ class _Page:
     stop: asyncio.Event
     screen: Screen
     opens_browser: bool
-    bus: MemoryEventBus = field(default_factory=MemoryEventBus)
+    bus: EventBus = field(default_factory=EventBus)
 
     @property
     def address(self) -> str:

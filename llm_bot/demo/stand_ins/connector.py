@@ -24,7 +24,7 @@ from llm_bot.demo.stand_ins.kryten import (
     read_command,
     read_request,
 )
-from llm_bot.ports import Clock, Event, EventBus, Subscription, SystemClock
+from llm_bot.ports import Bus, Clock, Event, Subscription, SystemClock
 
 ROBOT_SUBJECT = "kryten.robot.command"  # one for all robots on a server
 BOT_RANK = 2
@@ -43,7 +43,7 @@ class StandInConnector:
 
     def __init__(
         self,
-        bus: EventBus,
+        bus: Bus,
         *,
         channel: str,
         domain: str,

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llm_bot.app import App
-from llm_bot.bus.memory import MemoryEventBus
+from llm_bot.bus import EventBus
 from llm_bot.config import LoggingConfig
 from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.page.room_actions import THINKING_SECONDS
@@ -100,7 +100,7 @@ class _Stage:
             addresses = (server.base_url, *(server.base_url for _ in config.llm_api.fallbacks))
             config = with_models_at(config, addresses)
             rng = random.Random(CHANCE_SEED).random
-        bus, clock, ready = MemoryEventBus(), FilmClock(setting.speed), asyncio.Event()
+        bus, clock, ready = EventBus(), FilmClock(setting.speed), asyncio.Event()
         connector = StandInConnector(
             bus,
             channel=setting.channel,
