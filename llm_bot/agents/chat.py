@@ -159,11 +159,14 @@ class ChatAgent(BaseAgent):
         )
 
     def _request(self, room: Room, job: Job, remaining: float) -> LLMRequest:
+        prompt = self._prompt(room, job.line)
         return LLMRequest(
-            self._prompt(room, job.line).messages(),
+            prompt.messages(),
             model=room.config.llm_model,
             deadline_seconds=remaining,
             correlation_id=job.line.correlation_id,
+            asker=job.line.user.lower(),
+            shorten=prompt.shortened,
         )
 
     def _context(self, room: Room, line: ChatLine) -> list[str]:

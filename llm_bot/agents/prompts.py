@@ -53,6 +53,12 @@ class Prompt(msgspec.Struct, frozen=True):
         is_tick = self.line.kind is LineKind.TICK
         return self._messages(TICK_TEMPLATE if is_tick else self.config.user_prompt_template)
 
+    def shortened(self, halvings: int) -> tuple[Message, Message]:
+        """The same with so many times the half of the conversation, the oldest lines left out."""
+        kept = len(self.conversation) >> halvings
+        rest = self.conversation[len(self.conversation) - kept :]
+        return msgspec.structs.replace(self, conversation=rest).messages()
+
     def question(self, asked: str) -> tuple[Message, Message]:
         """The same system message, and the operator's question whether to take part."""
         system, user = self._messages(QUESTION_TEMPLATE)

@@ -75,27 +75,27 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 
 
 class LLMParameters(Section):
-    """How the model writes. null leaves a parameter out of the request."""
+    """How the model writes. What isn't set isn't sent: the server's own defaults hold."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(
-        0.7, description="How freely it chooses words: 0 always the likeliest, 2 wild."
+        None, description="How freely it chooses words: 0 always the likeliest, 2 wild."
     )
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         100, description="Longest answer, in tokens (some 4 characters each)."
     )
     top_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        0.9, description="Only the likeliest words that make up this share are considered."
+        None, description="Only the likeliest words that make up this share are considered."
     )
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        0.5, description="Above 0: words used often become less likely."
+        None, description="Above 0: words used often become less likely."
     )
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
-        0.3, description="Above 0: words used at all become less likely."
+        None, description="Above 0: words used at all become less likely."
     )
     stop: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
         Field(strict=False, max_length=16),
-    ] = Field(("\n\n", "User:", "Assistant:"), description="The answer ends before any of these.")
+    ] = Field((), description="The answer ends before any of these.")
 
 
 class BreakerConfig(Section):
@@ -125,10 +125,10 @@ class LLMProviderConfig(Section):
     model: Text = Field(description="Name of the model, as the server lists it.")
     timeout_seconds: Timeout = Field(30.0, description="Longest time for one request.")
     retry_attempts: Annotated[int, Field(ge=0, le=10)] = Field(
-        2, description="Further tries after the first has failed."
+        6, description="Further tries after the first has failed, while the deadline allows."
     )
     retry_delay_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
-        1.0, description="Base of the growing, random pause before another try."
+        1.0, description="Pause before another try; it doubles, up to 8 s, and is spread by chance."
     )
     max_concurrent_requests: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="Most requests at one time, over all rooms."

@@ -37,6 +37,8 @@ from llm_bot.llm_client.models import (
     Usage,
 )
 
+__version__ = "1.0.0"
+
 __all__ = [
     "AllProvidersFailedError",
     "Attempt",

@@ -1,10 +1,12 @@
-"""The course of one question: from provider to provider, again where it may help, in time."""
+"""One call under way: from provider to provider, again where it may help, in time."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llm_bot.llm_client import exceptions as errors
@@ -20,17 +22,38 @@ T = TypeVar("T")
 
 OnAttempt = Callable[[Attempt], None]
 
+# The next provider is asked too once those before it have failed so often.
+FAILURES_BEFORE_A_FALLBACK = 2
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A provider, and how it has done in this call."""
+
+    provider: Provider
+    is_first: bool
+    tries: int = 0
+    ready_at: float = -math.inf
+    has_given_up: bool = False
+    failure: errors.LLMError | None = None
+
+    def free_at(self, now: float) -> float:
+        """When it may be asked; infinite where that depends on another's probe."""
+        return max(self.ready_at, self.provider.free_at(now))
+
+    def leaves_room(self, now: float) -> bool:
+        """Whether those after it may be asked."""
+        if self.has_given_up or self.tries >= FAILURES_BEFORE_A_FALLBACK:
+            return True
+        return self.provider.free_at(now) > now
+
 
 class Attempts(Generic[T]):
-    """One question under way.
-
-    A provider that has given up for good isn't asked again; one that rests is passed over, and
-    waited for only when no other is left to ask.
-    """
+    """Asks one provider after the other until one answers, or no time or hope is left."""
 
     def __init__(
         self,
-        question: Call[T],
+        call: Call[T],
         providers: Sequence[Provider],
         *,
         clock: Clock,
@@ -41,15 +64,15 @@ class Attempts(Generic[T]):
         attempts: Sequence[Attempt] = (),
     ) -> None:
         self.attempts = list(attempts)
-        self._question = question
-        self._providers = providers
+        self._call = call
         self._clock = clock
         self._probe_ended = probe_ended
         self._rng = rng
         self._on_attempt = on_attempt
         self._deadline = deadline
-        self._tries = dict.fromkeys((provider.name for provider in providers), 0)
-        self._failures: dict[str, errors.LLMError] = {}
+        self._candidates = [
+            _Candidate(provider, is_first=provider is providers[0]) for provider in providers
+        ]
 
     @property
     def retries(self) -> int:
@@ -62,126 +85,122 @@ class Attempts(Generic[T]):
         Raises:
             LLMError: Nobody is left to ask in time, or nothing can be sent; knows what was tried.
         """
-        left = list(self._providers)
         try:
-            answered = await self._first_answer(left)
+            answered = await self._first_answer()
             if answered is None:
-                raise self._failure(left)
+                raise self._failure()
         except errors.LLMError as exc:
             exc.attempts = len(self.attempts)
             exc.attempt_log = tuple(self.attempts)
             raise
-        else:
-            return answered
+        return answered
 
-    async def _first_answer(self, left: list[Provider]) -> tuple[T, Provider] | None:
-        """None if there is no use in going on; those that gave up aren't among `left` any more."""
-        while left:
-            for provider in tuple(left):
-                if not provider.admits:
-                    continue
-                try:
-                    outcome = await self._ask(provider)
-                except _RestsError:
-                    continue
-                if not isinstance(outcome, errors.LLMError):
-                    return outcome, provider
-                left.remove(provider)
-            if left and not await self._wait_for_any(left):
-                break
+    async def _first_answer(self) -> tuple[T, Provider] | None:
+        while (candidate := await self._next()) is not None:
+            outcome = await self._attempt(candidate)
+            if isinstance(outcome, errors.LLMError):
+                self._note_failure(candidate, outcome)
+            elif outcome is not None:
+                return outcome, candidate.provider
         return None
 
-    async def _ask(self, provider: Provider) -> T | errors.LLMError:
-        """Ask `provider` until it answers or there is no use; `_RestsError` if it is to be left."""
+    async def _next(self) -> _Candidate | None:
+        """Who is to be asked now, after waiting for it; None if there is no use in going on."""
         while True:
-            outcome = await self._attempt(provider)
-            if not isinstance(outcome, errors.LLMError):
-                return outcome
-            self._failures[provider.name] = outcome
-            tries = self._tries[provider.name]
-            wait = next_wait(
-                outcome,
-                tries,
-                policy=provider.policy,
-                remaining_seconds=self._deadline.remaining(),
-                chance=self._rng(),
-            )
-            if wait is None:
-                return outcome
-            if provider.rests_after(wait):
-                raise _RestsError
-            log.info("llm.retry", extra=_retry_fields(outcome, tries, wait))
-            await self._clock.sleep(wait)
-            if not provider.admits:
-                raise _RestsError
+            now = self._clock.monotonic()
+            candidate = self._chosen(now)
+            if candidate is None:
+                return None
+            free_at = candidate.free_at(now)
+            if free_at <= now:
+                return candidate
+            left = self._deadline.remaining()
+            if left is None and candidate.provider.free_at(now) > max(now, candidate.ready_at):
+                return None  # it rests for others' sake, who knows for how long
+            if left is not None and (left <= 0 or now + left <= free_at < math.inf):
+                return None
+            patience = free_at - now if left is None else min(free_at - now, left)
+            with contextlib.suppress(TimeoutError):
+                await within(self._clock, patience, self._probe_ended.wait())
 
-    async def _attempt(self, provider: Provider) -> T | errors.LLMError:
-        """Send once, and note how it ended."""
+    def _chosen(self, now: float) -> _Candidate | None:
+        """Of those that may be asked the one that is free first."""
+        best: _Candidate | None = None
+        for candidate in self._candidates:
+            if not candidate.has_given_up and (
+                best is None or candidate.free_at(now) < best.free_at(now)
+            ):
+                best = candidate
+            if not candidate.leaves_room(now):
+                break
+        return best
+
+    async def _attempt(self, candidate: _Candidate) -> T | errors.LLMError | None:
+        """Send once, and note how it ended; None if the provider isn't to be asked after all."""
+        provider = candidate.provider
         if not await provider.take_slot(self._deadline):
-            return self._failures.get(provider.name) or _too_late(provider)
+            candidate.has_given_up = True
+            return candidate.failure or _too_late(provider)
         try:
-            if not provider.admits:
-                raise _RestsError
-            return await self._send(provider)
+            if provider.free_at(self._clock.monotonic()) > self._clock.monotonic():
+                return None
+            return await self._send(candidate)
         finally:
             provider.free_slot()
 
-    async def _send(self, provider: Provider) -> T | errors.LLMError:
-        is_first = provider is self._providers[0]
-        question = self._question if is_first else self._question.for_fallback()
-        statuses: list[int] = []
+    async def _send(self, candidate: _Candidate) -> T | errors.LLMError:
+        provider = candidate.provider
+        call = self._call if candidate.is_first else self._call.for_fallback()
         started = self._clock.monotonic()
-        answer = await provider.ask(question, self._deadline, statuses.append)
+        answer, status = await provider.ask(call, self._deadline)
         error = answer if isinstance(answer, errors.LLMError) else None
         attempt = Attempt(
             provider.name,
-            question.model(provider.adapter),
-            statuses[-1] if statuses else None,
+            call.model(provider.adapter),
+            status,
             error.code if error else None,
             self._clock.monotonic() - started,
             error.outcome if error else AttemptStatus.SUCCESS,
-            is_retry=self._tries[provider.name] > 0,
-            is_fallback=not is_first and self._tries[provider.name] == 0,
+            is_retry=candidate.tries > 0,
+            is_fallback=not candidate.is_first and candidate.tries == 0,
         )
-        self._tries[provider.name] += 1
+        candidate.tries += 1
         self.attempts.append(attempt)
         if self._on_attempt is not None:
             self._on_attempt(attempt)
         return answer
 
-    async def _wait_for_any(self, resting: Sequence[Provider]) -> bool:
-        """Wait until one of `resting` may be asked; false if the deadline passes before."""
-        # One may have come free while another was asked: then its probe fires no more.
-        if any(provider.admits for provider in resting):
-            return True
-        remaining = self._deadline.remaining()
-        if remaining is None:
-            return False
-        now = self._clock.monotonic()
-        rests = [provider.breaker.rest_seconds(now) for provider in resting]
-        # One that doesn't rest is being probed; how long that takes, nobody knows.
-        patience = min((rest for rest in rests if rest), default=remaining)
-        if patience >= remaining and all(rests):
-            return False
-        with contextlib.suppress(TimeoutError):
-            await within(self._clock, min(patience, remaining), self._probe_ended.wait())
-        return (self._deadline.remaining() or 0) > 0
+    def _note_failure(self, candidate: _Candidate, failure: errors.LLMError) -> None:
+        candidate.failure = failure
+        wait = next_wait(
+            failure,
+            candidate.tries,
+            policy=candidate.provider.policy,
+            remaining_seconds=self._deadline.remaining(),
+            chance=self._rng(),
+        )
+        if wait is None:
+            candidate.has_given_up = True
+            return
+        candidate.ready_at = self._clock.monotonic() + wait
+        log.info("llm.retry", extra=_retry_fields(failure, candidate.tries, wait))
 
-    def _failure(self, left: Sequence[Provider]) -> errors.LLMError:
-        """The error of a course that ends without an answer, while `left` rest."""
-        for provider in left:
-            if provider.name not in self._failures:
-                unasked = _too_late(provider) if provider.admits else provider.refusal()
-                self._failures[provider.name] = unasked
-        failures = [self._failures[provider.name] for provider in self._providers]
-        self._failures.clear()  # the traceback to come leads here: no circle of references
+    def _failure(self) -> errors.LLMError:
+        """The error of a call that ends without an answer."""
+        now = self._clock.monotonic()
+        failures = []
+        for candidate in self._candidates:
+            failure = candidate.failure
+            if failure is None:
+                is_resting = candidate.provider.free_at(now) > now
+                failure = (
+                    candidate.provider.refusal() if is_resting else _too_late(candidate.provider)
+                )
+            failures.append(failure)
+        self._candidates.clear()  # the traceback to come leads here: no circle of references
         if all(isinstance(each, errors.DeadlineExceededError) for each in failures):
             return failures[0]
         return errors.failure_of_all(failures)
-
-
-class _RestsError(Exception):
-    """The provider has to be left in peace for now, by this caller as well."""
 
 
 def _too_late(provider: Provider) -> errors.DeadlineExceededError:

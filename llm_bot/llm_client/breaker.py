@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from llm_bot.llm_client.exceptions import (
     AuthenticationError,
+    ConnectionError,
     DeadlineExceededError,
-    GenerationError,
     LLMError,
     ModelNotFoundError,
     ValidationError,
@@ -18,13 +18,19 @@ from llm_bot.llm_client.exceptions import (
 
 # A server may ask for any pause; one request an hour shows when it has changed its mind.
 LONGEST_REST_SECONDS = 3600.0
+# What one request can provoke says something of the provider when so many people have met it.
+ASKERS_TO_BELIEVE = 3
+# A single call's retries alone never open it.
+CALLS_TO_BELIEVE = 2
+_FAILED_STATUSES = frozenset({502, 503, 504})
 
 
 class Verdict(StrEnum):
     """What the end of a request says about the provider."""
 
     ALIVE = "alive"
-    FAILED = "failed"
+    FAILED = "failed"  # whoever asked
+    PROVOKED = "provoked"  # perhaps by what was asked
     REJECTED = "rejected"  # it will refuse the next one as well
     UNKNOWN = "unknown"
 
@@ -44,28 +50,31 @@ def verdict_of(error: LLMError | None) -> Verdict:
             return Verdict.REJECTED
         case ValidationError(status=None):  # it couldn't be sent
             return Verdict.UNKNOWN
-        case ValidationError():  # the request was at fault, and somebody was there to say so
-            return Verdict.ALIVE
         # It answered. Else whoever provokes empty answers keeps everybody from it.
-        case GenerationError(code="length" | "empty"):
+        case LLMError(code="moderated" | "length" | "empty" | "loading"):
             return Verdict.ALIVE
         case DeadlineExceededError():  # the caller's impatience may be all that is wrong
             return Verdict.UNKNOWN
-        case _:
+        case ConnectionError():
             return Verdict.FAILED
+        case LLMError(status=status) if status in _FAILED_STATUSES:
+            return Verdict.FAILED
+        case LLMError(code="redirect" | "configuration"):
+            return Verdict.FAILED
+        case _:
+            return Verdict.PROVOKED
 
 
 class Ticket(NamedTuple):
-    """Of a request that goes out: is it the probe, and how many trips were there before it?"""
+    """Of a request that goes out: is it the probe, how many trips were there before, who asks?"""
 
     is_probe: bool
     trips: int
+    asker: object
 
 
 class _Rest:
     """How long to leave the provider in peace, and why; a longer one is never made shorter."""
-
-    __slots__ = ("cause", "until")
 
     def __init__(self) -> None:
         self.until = -math.inf
@@ -84,11 +93,12 @@ class Breaker:
     the probe, to find out whether the others may come again. Requests that went out before a trip
     and fail after it don't count: they say nothing that the trip didn't.
 
-    >>> breaker = Breaker(failures=1, cooling_seconds=30, rejected_seconds=300)
-    >>> breaker.end(breaker.begin(), LLMError("it failed"), now=0)
+    >>> breaker = Breaker(failures=2, cooling_seconds=30, rejected_seconds=300)
+    >>> breaker.end(breaker.begin("alice"), ConnectionError("it failed"), now=0)
+    >>> breaker.end(breaker.begin("bob"), ConnectionError("it failed"), now=0)
     >>> breaker.admits(now=29), breaker.admits(now=30)
     (False, True)
-    >>> probe = breaker.begin()
+    >>> probe = breaker.begin("carol")
     >>> breaker.admits(now=31)
     False
     >>> breaker.end(probe, None, now=32)
@@ -96,21 +106,12 @@ class Breaker:
     True
     """
 
-    __slots__ = (
-        "_asked",
-        "_cooling",
-        "_failures",
-        "_is_probing",
-        "_is_tripped",
-        "_run",
-        "_trip_seconds",
-        "_trips",
-    )
-
     def __init__(self, *, failures: int, cooling_seconds: float, rejected_seconds: float) -> None:
         self._failures = failures
-        self._trip_seconds = {Verdict.FAILED: cooling_seconds, Verdict.REJECTED: rejected_seconds}
-        self._run = 0
+        self._cooling_seconds = cooling_seconds
+        self._rejected_seconds = rejected_seconds
+        self._run: list[tuple[Verdict, object]] = []  # failures since the last sign of life
+        self._has_failed = False
         self._trips = 0
         self._is_tripped = False
         self._is_probing = False
@@ -125,7 +126,7 @@ class Breaker:
     @property
     def has_failed(self) -> bool:
         """Whether the last request that said anything was a failure."""
-        return self._run > 0 or self._is_tripped
+        return self._has_failed or self._is_tripped
 
     def rest_seconds(self, now: float) -> float:
         """How long it has to be left in peace yet, as far as is known; 0 if not at all."""
@@ -139,10 +140,10 @@ class Breaker:
         """Whether a request may go out now."""
         return not self.rests(now) and not self._is_probing
 
-    def begin(self) -> Ticket:
+    def begin(self, asker: object) -> Ticket:
         """A request that was admitted goes out; its ticket is for `end` or `abandon`."""
         self._is_probing = self._is_tripped
-        return Ticket(self._is_tripped, self._trips)
+        return Ticket(self._is_tripped, self._trips, asker)
 
     def end(self, ticket: Ticket, error: LLMError | None, now: float) -> None:
         """It ended, with an answer if `error` is None."""
@@ -153,19 +154,29 @@ class Breaker:
         is_late = ticket.trips != self._trips and not ticket.is_probe
         match verdict:
             case Verdict.ALIVE:
-                self._run = 0
+                self._run.clear()
+                self._has_failed = False
                 if ticket.is_probe:
                     self._is_tripped = False
                     self._cooling = _Rest()
-            case Verdict.FAILED if not is_late:
-                self._run += 1
-                if ticket.is_probe or self._run >= self._failures:
-                    self._trip(verdict, now, error)
+            case Verdict.FAILED | Verdict.PROVOKED if not is_late:
+                # A refused request says that somebody was there to refuse it.
+                self._has_failed = verdict is Verdict.FAILED or bool(error and error.retryable)
+                self._run = [*self._run[1 - self._failures :], (verdict, ticket.asker)]
+                if ticket.is_probe or self._is_convincing():
+                    self._trip(self._cooling_seconds, now, error)
             # A refusal says more than failures do; but a probe that was answered since says more.
             case Verdict.REJECTED if self._is_tripped or not is_late:
-                self._trip(verdict, now, error)
+                self._trip(self._rejected_seconds, now, error)
             case _:
                 pass
+
+    def _is_convincing(self) -> bool:
+        """Whether the run of failures is long, and not one caller's doing."""
+        askers = {asker for _, asker in self._run}
+        is_provoked = any(verdict is Verdict.PROVOKED for verdict, _ in self._run)
+        needed = ASKERS_TO_BELIEVE if is_provoked else CALLS_TO_BELIEVE
+        return len(self._run) >= self._failures and len(askers) >= min(needed, self._failures)
 
     def abandon(self, ticket: Ticket) -> None:
         """It was cancelled, and says nothing."""
@@ -191,7 +202,7 @@ class Breaker:
     def _longer(self) -> _Rest:
         return max(self._cooling, self._asked, key=lambda rest: rest.until)
 
-    def _trip(self, verdict: Verdict, now: float, error: LLMError | None) -> None:
+    def _trip(self, seconds: float, now: float, error: LLMError | None) -> None:
         self._is_tripped = True
         self._trips += 1
-        self._cooling.extend(now + self._trip_seconds[verdict], error)
+        self._cooling.extend(now + seconds, error)

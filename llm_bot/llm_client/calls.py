@@ -1,14 +1,12 @@
-"""What can be asked of a provider, in a form that the retries and fallbacks needn't know."""
+"""What can be asked of a provider, in a form that the attempts needn't know."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self, TypeVar
 
-from llm_bot.llm_client.adapters import BaseAdapter, HTTPReply, HTTPRequest, Knowledge
-from llm_bot.llm_client.exceptions import ValidationError
+from llm_bot.llm_client.adapters import BaseAdapter, HTTPReply, HTTPRequest, ServerQuirks
 from llm_bot.llm_client.models import LLMRequest, LLMResponse
 
 T_co = TypeVar("T_co", covariant=True)
@@ -20,20 +18,23 @@ class Call(Protocol[T_co]):
     @property
     def timeout_seconds(self) -> float | None: ...
 
+    @property
+    def asker(self) -> str | None: ...
+
     def model(self, adapter: BaseAdapter) -> str: ...
 
-    def build(self, adapter: BaseAdapter, known: Knowledge, /) -> HTTPRequest: ...
+    def build(self, adapter: BaseAdapter, quirks: ServerQuirks, /) -> HTTPRequest: ...
 
-    def learn(
-        self, adapter: BaseAdapter, reply: HTTPReply, known: Knowledge, /
-    ) -> Knowledge | None: ...
+    def mend(
+        self, adapter: BaseAdapter, reply: HTTPReply, quirks: ServerQuirks, /
+    ) -> tuple[ServerQuirks, str] | None: ...
 
     def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float, /) -> T_co: ...
 
     def is_usual(self, adapter: BaseAdapter) -> bool:
         """Whether it asks for what the provider is configured for.
 
-        Otherwise "no such model or path" is said of this question alone.
+        Otherwise "no such model or path" is said of this call alone.
         """
         ...
 
@@ -44,29 +45,28 @@ class Call(Protocol[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class ChatCall:
-    """An answer to a conversation. Raises `ValidationError` for a patience that is no number."""
+    """An answer to a conversation."""
 
     request: LLMRequest
-
-    def __post_init__(self) -> None:
-        timeout, deadline = self.request.timeout_seconds, self.request.deadline_seconds
-        if timeout is not None and not 0 < timeout < math.inf:
-            raise ValidationError("timeout_seconds must be above 0")
-        if deadline is not None and not -math.inf < deadline < math.inf:
-            raise ValidationError("deadline_seconds must be a finite number")
 
     @property
     def timeout_seconds(self) -> float | None:
         return self.request.timeout_seconds
 
+    @property
+    def asker(self) -> str | None:
+        return self.request.asker
+
     def model(self, adapter: BaseAdapter) -> str:
         return adapter.model_for(self.request)
 
-    def build(self, adapter: BaseAdapter, known: Knowledge) -> HTTPRequest:
-        return adapter.build_chat(self.request, known)
+    def build(self, adapter: BaseAdapter, quirks: ServerQuirks) -> HTTPRequest:
+        return adapter.build_chat(self.request, quirks)
 
-    def learn(self, adapter: BaseAdapter, reply: HTTPReply, known: Knowledge) -> Knowledge | None:
-        return adapter.learn(self.request, reply, known)
+    def mend(
+        self, adapter: BaseAdapter, reply: HTTPReply, quirks: ServerQuirks
+    ) -> tuple[ServerQuirks, str] | None:
+        return adapter.mend(self.request, reply, quirks)
 
     def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float) -> LLMResponse:
         return adapter.read_chat(self.request, reply, now)
@@ -85,18 +85,19 @@ class EmbeddingCall:
     texts: Sequence[str]
     model_name: str | None = None
     timeout_seconds: float | None = None
+    asker: str | None = None
 
     def model(self, adapter: BaseAdapter) -> str:
         return self.model_name or adapter.config.model
 
-    def build(self, adapter: BaseAdapter, _known: Knowledge) -> HTTPRequest:
+    def build(self, adapter: BaseAdapter, _quirks: ServerQuirks) -> HTTPRequest:
         return adapter.build_embeddings(self.texts, self.model(adapter))
 
-    def learn(self, _adapter: BaseAdapter, _reply: HTTPReply, _known: Knowledge) -> None:
+    def mend(self, _adapter: BaseAdapter, _reply: HTTPReply, _quirks: ServerQuirks) -> None:
         """Nothing: there is no optional field to leave out."""
 
     def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float) -> list[list[float]]:
-        return adapter.read_embeddings(len(self.texts), self.model(adapter), reply, now)
+        return adapter.read_embeddings(len(self.texts), reply, now)
 
     def is_usual(self, _adapter: BaseAdapter) -> bool:
         return False  # many servers that chat have no such path

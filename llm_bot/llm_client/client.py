@@ -6,9 +6,9 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from llm_bot.llm_client import exceptions as errors
 from llm_bot.llm_client.adapters import get_adapter
@@ -22,6 +22,7 @@ from llm_bot.llm_client.models import (
     Attempt,
     LLMRequest,
     LLMResponse,
+    Message,
     ModelInfo,
     ProviderHealth,
     ProviderState,
@@ -47,7 +48,7 @@ class LLMClient:
     Args:
         config: The first provider, and in its `fallbacks` the others.
         clock: What the time is and how it passes.
-        chance: Gives numbers from 0 to 1, for the jitter of pauses.
+        rng: Gives numbers from 0 to 1, for the jitter of pauses.
         transport: Instead of real connections; closed with the client.
         on_attempt: Called with each request that ended in an answer or an error (not in a
             cancellation), before `generate` goes on.
@@ -102,6 +103,19 @@ class LLMClient:
         await self._connection.aclose()
 
     @property
+    def quirks(self) -> dict[str, dict[str, dict[str, object]]]:
+        """What servers refuse and isn't sent to them any more: by provider, then by model.
+
+        >>> LLMClient(config).quirks
+        {}
+        """
+        return {
+            provider.name: {model: quirks.shown() for model, quirks in provider.quirks.items()}
+            for provider in self._providers
+            if provider.quirks
+        }
+
+    @property
     def states(self) -> dict[str, ProviderState]:
         """How each provider stands, by its unique name, in their order.
 
@@ -131,21 +145,51 @@ class LLMClient:
         """
         self._check_open()
         started = self._clock.monotonic()
-        question = ChatCall(request)
         deadline = Deadline(self._clock, request.deadline_seconds)
-        question = ChatCall(await with_images_inlined(request))
-        course = self._course(question, self._providers, deadline)
-        response, provider = await course.answer()
+        call = ChatCall(await with_images_inlined(request))
+        attempts = self._attempts(call, self._providers, deadline)
+        response, provider = await attempts.answer()
         is_first = provider is self._providers[0]
-        provider.warn_if_suspicious(question if is_first else question.for_fallback(), response)
+        provider.warn_if_suspicious(call if is_first else call.for_fallback(), response)
         return replace(
             response,
             latency_seconds=self._clock.monotonic() - started,
-            attempts=len(course.attempts),
-            retries=course.retries,
+            attempts=len(attempts.attempts),
+            retries=attempts.retries,
             fallback_used=not is_first,
-            attempt_log=tuple(course.attempts),
+            attempt_log=tuple(attempts.attempts),
         )
+
+    async def complete(
+        self,
+        messages: str | Sequence[Message | Mapping[str, Any]],
+        correlation_id: str | None = None,
+    ) -> str | None:
+        """The text of an answer, for whoever needs no more; None where there is none.
+
+        What went wrong is logged as `llm.failed`.
+
+        Args:
+            messages: One text as a user's message, or messages as values or mappings.
+            correlation_id: Goes out as the header `X-Correlation-Id`, and into the log.
+
+        Raises:
+            TypeError: The messages aren't messages.
+            ValueError: A role isn't known.
+
+        >>> async def complete() -> str | None:
+        ...     async with LLMClient(config, transport=pretended) as client:
+        ...         return await client.complete([{"role": "user", "content": "Hello"}])
+        >>> asyncio.run(complete())
+        'Hi!'
+        """
+        request = LLMRequest(messages, correlation_id=correlation_id)  # type: ignore[arg-type]
+        try:
+            return (await self.generate(request)).content
+        except errors.LLMError as exc:
+            fields = {"correlation_id": correlation_id, "error": str(exc), "code": exc.code}
+            log.warning("llm.failed", extra=fields)
+            return None
 
     async def embed(self, texts: Sequence[str], *, model: str | None = None) -> list[list[float]]:
         """A vector for each of `texts`, from the first provider alone.
@@ -171,10 +215,10 @@ class LLMClient:
         vectors: list[list[float]] = []
         attempts: Sequence[Attempt] = ()
         for start in range(0, len(texts), _EMBEDDINGS_AT_ONCE):
-            question = EmbeddingCall(texts[start : start + _EMBEDDINGS_AT_ONCE], model)
-            course = self._course(question, self._providers[:1], Deadline(self._clock), attempts)
-            portion, _ = await course.answer()
-            attempts = course.attempts
+            call = EmbeddingCall(texts[start : start + _EMBEDDINGS_AT_ONCE], model)
+            under_way = self._attempts(call, self._providers[:1], Deadline(self._clock), attempts)
+            portion, _ = await under_way.answer()
+            attempts = under_way.attempts
             vectors += portion
         return vectors
 
@@ -227,15 +271,15 @@ class LLMClient:
         checks = await asyncio.gather(*(provider.check_health() for provider in self._providers))
         return dict(zip((provider.name for provider in self._providers), checks, strict=True))
 
-    def _course(
+    def _attempts(
         self,
-        question: Call[T],
+        call: Call[T],
         providers: Sequence[Provider],
         deadline: Deadline,
         attempts: Sequence[Attempt] = (),
     ) -> Attempts[T]:
         return Attempts(
-            question,
+            call,
             providers,
             clock=self._clock,
             probe_ended=self._probe_ended,

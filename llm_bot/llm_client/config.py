@@ -29,7 +29,7 @@ _PARAMETER_RANGES = {
     "frequency_penalty": (-2, 2),
     "presence_penalty": (-2, 2),
 }
-# The client fills these in itself; `stream` would change the form of the answer.
+# The client fills these in itself. What `extra_body` says of `stream` goes out.
 RESERVED_FIELDS = frozenset({"messages", "stream"})
 
 
@@ -196,7 +196,8 @@ def _check_count(name: str, value: object) -> None:
 
 
 def _check_body(name: str, body: Mapping[str, object]) -> None:
-    if reserved := RESERVED_FIELDS & body.keys():
+    reserved_fields = RESERVED_FIELDS - {"stream"} if name == "extra_body" else RESERVED_FIELDS
+    if reserved := reserved_fields & body.keys():
         raise ConfigurationError("is set by the client", field=f"{name}.{min(reserved)}")
     try:
         msgspec.json.encode(dict(body))

@@ -5,7 +5,8 @@ Values only, frozen; nothing here reads a clock or touches the network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -52,11 +53,13 @@ class ImagePart:
 
 
 Content = str | Sequence[TextPart | ImagePart]
+SYSTEM_ROLES = frozenset({"system", "developer"})
+ROLES = SYSTEM_ROLES | {"user", "assistant"}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation; `role` is `system`, `user` or `assistant`.
+    """One turn of the conversation; `role` is `system`, `developer`, `user` or `assistant`.
 
     >>> Message("user", "Which film is this?").role
     'user'
@@ -71,9 +74,10 @@ class LLMRequest:
     """What to ask. An option left at None is the configuration's, then the server's own.
 
     Attributes:
-        messages: The conversation, oldest first.
+        messages: The conversation, oldest first. One text stands for a user's message; mappings
+            with `role` and `content` become messages.
         model: Instead of the configured model, with the first provider.
-        temperature: Instead of the configured one.
+        temperature: Instead of the configured one, from 0 to 2.
         max_tokens: The most tokens that the answer may have.
         stop: Texts that end the answer.
         parameters: Further fields of the request body, over those of the configuration.
@@ -81,9 +85,18 @@ class LLMRequest:
         deadline_seconds: Bounds everything, from the call of `generate`: waiting for a slot,
             every attempt, every pause between two.
         correlation_id: Goes out as the header `X-Correlation-Id`.
+        asker: Who asks, so that one person's failures aren't taken for the provider's; isn't sent.
+        shorten: What to say instead where a server says that the conversation is too long: called
+            with 1, 2, ... it gives the messages with a half, a quarter, ... of it.
+
+    Raises:
+        TypeError: The messages aren't messages.
+        ValueError: A value is out of its range, or a role isn't known.
 
     >>> LLMRequest([Message("user", "Hello")], max_tokens=50).max_tokens
     50
+    >>> LLMRequest("Hello").messages
+    (Message(role='user', content='Hello'),)
     """
 
     messages: Sequence[Message]
@@ -95,6 +108,61 @@ class LLMRequest:
     timeout_seconds: float | None = None
     deadline_seconds: float | None = None
     correlation_id: str | None = None
+    asker: str | None = None
+    shorten: Callable[[int], Sequence[Message]] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        given: object = self.messages
+        if isinstance(given, str):
+            given = [Message("user", given)]
+        if not isinstance(given, Sequence):
+            raise TypeError("messages must be a text or a sequence of messages")
+        object.__setattr__(self, "messages", tuple(map(_message, given)))
+        _check("temperature", self.temperature, float, 0, 2)
+        _check("max_tokens", self.max_tokens, int, 1, math.inf)
+        for name in ("timeout_seconds", "deadline_seconds"):
+            _check(name, getattr(self, name), float, -math.inf, math.inf)
+        if self.timeout_seconds is not None and self.timeout_seconds <= 0:
+            raise ValueError("timeout_seconds must be above 0")
+
+    def shortened(self, halvings: int) -> Sequence[Message]:
+        """The messages with so many times the half of the conversation, the oldest left out."""
+        if self.shorten is not None:
+            return self.shorten(halvings)
+        kept = [message for message in self.messages if message.role in SYSTEM_ROLES]
+        others = [message for message in self.messages if message.role not in SYSTEM_ROLES]
+        return [*kept, *others[-max(1, len(others) >> halvings) :]]
+
+
+def _message(given: object) -> Message:
+    if isinstance(given, Mapping):
+        given = Message(str(given.get("role", "")), given.get("content", ""))
+    if not isinstance(given, Message):
+        raise TypeError("a message must be a Message, or a mapping with role and content")
+    if given.role not in ROLES:
+        raise ValueError(f"role {given.role!r} isn't one of {', '.join(sorted(ROLES))}")
+    return given
+
+
+def _check(name: str, value: object, kind: type, low: float, high: float) -> None:
+    if value is None:
+        return
+    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or value in (math.inf, -math.inf):  # type: ignore[operator]
+        within = f" from {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}"
+        raise ValueError(f"{name} must be a number{within if low > -math.inf else ''}")
+
+
+def characters_of(messages: Sequence[Message]) -> int:
+    """How long the texts of `messages` are together."""
+    return sum(
+        len(message.content)
+        if isinstance(message.content, str)
+        else sum(len(part.text) for part in message.content if isinstance(part, TextPart))
+        for message in messages
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from llm_bot.llm_client import exceptions as errors
 from llm_bot.llm_client.adapters import (
-    NOTHING_KNOWN,
+    NO_QUIRKS,
     BaseAdapter,
     HTTPReply,
     HTTPRequest,
-    Knowledge,
+    ServerQuirks,
 )
 from llm_bot.llm_client.breaker import Breaker, Ticket
 from llm_bot.llm_client.calls import Call, ChatCall
@@ -29,12 +30,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-StatusNote = Callable[[int], None]
-
-# Of how many models it is remembered what their server refuses.
-MAX_LESSONS = 200
-# Of how many models an odd answer is told.
-MAX_DOUBTS = 100
+# Requests for one answer of one provider: each but the last was refused, and mended.
+MAX_MENDED_REQUESTS = 8
+# Of how many models it is remembered what their server refuses, and that an answer was odd.
+MAX_MODELS = 200
 
 
 class Provider:
@@ -60,8 +59,8 @@ class Provider:
         self._slots = asyncio.Semaphore(config.max_concurrent_requests)
         self._connection = connection
         self._clock = clock
-        self._lessons: dict[str, Knowledge] = {}
-        self._doubted: set[str] = set()
+        self._quirks: dict[str, ServerQuirks] = {}
+        self._warned_of: set[str] = set()
         self._probe_ended = probe_ended
 
     @property
@@ -76,9 +75,16 @@ class Provider:
         """Whether it may be asked now."""
         return self.breaker.admits(self._clock.monotonic())
 
-    def rests_after(self, seconds: float) -> bool:
-        """Whether it will have to be left in peace for longer than `seconds` from now."""
-        return self.breaker.rests(self._clock.monotonic() + seconds)
+    @property
+    def quirks(self) -> dict[str, ServerQuirks]:
+        """What its server is known to refuse, by model."""
+        return dict(self._quirks)
+
+    def free_at(self, now: float) -> float:
+        """When it may be asked; infinite where a probe of another's is under way."""
+        if self.breaker.admits(now):
+            return now
+        return now + self.breaker.rest_seconds(now) if self.breaker.rests(now) else math.inf
 
     def refusal(self) -> errors.LLMError:
         """What to raise for a caller who can't wait until it may be asked."""
@@ -100,39 +106,39 @@ class Provider:
         self._slots.release()
 
     async def ask(
-        self, question: Call[T], deadline: Deadline, status: StatusNote
-    ) -> T | errors.LLMError:
-        """The answer, or why there is none. It has to be admitted, and to have a slot.
+        self, call: Call[T], deadline: Deadline
+    ) -> tuple[T | errors.LLMError, int | None]:
+        """The answer, or why there is none; and the HTTP status of what came, if anything did.
 
-        The breaker learns how it ended, `status` is told the HTTP status of the answer.
+        It has to be admitted, and to have a slot. The breaker learns how it ended.
 
         Raises:
-            ValidationError: The question can't be put into words; nothing was sent.
+            ValidationError: The call can't be put into words; nothing was sent.
         """
-        known = self._known(question)
-        outgoing = question.build(self.adapter, known)
-        ticket = self.breaker.begin()
+        outgoing = call.build(self.adapter, self._quirks_of(call))
+        ticket = self.breaker.begin(call.asker if call.asker is not None else object())
         try:
-            answer = await self._ask(question, known, outgoing, deadline, status)
+            reply = await self._exchange_mended(call, outgoing, deadline)
+            answer = call.read(self.adapter, reply, self._clock.time())
         except errors.LLMError as exc:
             failure = exc.with_traceback(None)  # kept for long, and would keep the request
-            self._learn_from(failure, question, ticket)
-            return failure
+            self._learn_from(failure, call, ticket)
+            return failure, failure.status
         except BaseException:
             self.breaker.abandon(ticket)
             raise
         else:
             self._end(ticket, None)
-            return answer
+            return answer, reply.status
         finally:
             if ticket.is_probe:
                 self._probe_ended.fire()
 
-    def _learn_from(self, failure: errors.LLMError, question: Call[object], ticket: Ticket) -> None:
+    def _learn_from(self, failure: errors.LLMError, call: Call[object], ticket: Ticket) -> None:
         is_missing = isinstance(failure, errors.ModelNotFoundError)
         if is_missing:
             self.models.invalidate()
-        says_nothing = is_missing and not question.is_usual(self.adapter)
+        says_nothing = is_missing and not call.is_usual(self.adapter)
         self._end(ticket, None if says_nothing else failure)
 
     def _end(self, ticket: Ticket, failure: errors.LLMError | None) -> None:
@@ -141,6 +147,7 @@ class Provider:
         self.breaker.end(ticket, failure, now)
         if self.breaker.is_tripped and failure is not None and not was_tripped:
             fields = {"provider": self.name, "error": failure.code, "status": failure.status}
+            fields["reason"] = str(failure)
             seconds = round(self.breaker.rest_seconds(now), 3)
             log.warning("llm.provider_rests", extra={**fields, "seconds": seconds})
         elif was_tripped and not self.breaker.is_tripped:
@@ -163,52 +170,44 @@ class Provider:
             return ProviderHealth(False, self.state, None, str(exc))
         return ProviderHealth(True, self.state, self._clock.monotonic() - started, None)
 
-    def warn_if_suspicious(self, question: ChatCall, response: LLMResponse) -> None:
+    def warn_if_suspicious(self, call: ChatCall, response: LLMResponse) -> None:
         """Warn of what is odd about an answer, once for each model."""
-        doubt = self.adapter.doubt(question.request, response)
-        model = question.model(self.adapter)
-        if doubt is None or model in self._doubted or len(self._doubted) >= MAX_DOUBTS:
+        reason = self.adapter.doubt(call.request, response)
+        model = call.model(self.adapter)
+        if reason is None or model in self._warned_of or len(self._warned_of) >= MAX_MODELS:
             return
-        self._doubted.add(model)
-        fields = {"provider": self.name, "model": model, "reason": doubt}
+        self._warned_of.add(model)
+        fields = {"provider": self.name, "model": model, "reason": reason}
         log.warning("llm.answer_doubtful", extra=fields)
 
-    def _known(self, question: Call[object]) -> Knowledge:
-        return self._lessons.get(question.model(self.adapter), NOTHING_KNOWN)
+    def _quirks_of(self, call: Call[object]) -> ServerQuirks:
+        return self._quirks.get(call.model(self.adapter), NO_QUIRKS)
 
-    async def _ask(
-        self,
-        question: Call[T],
-        known: Knowledge,
-        outgoing: HTTPRequest,
-        deadline: Deadline,
-        note: StatusNote,
-    ) -> T:
+    async def _exchange_mended(
+        self, call: Call[object], outgoing: HTTPRequest, deadline: Deadline
+    ) -> HTTPReply:
+        """What came back in the end: a refusal that a smaller request may mend is asked again."""
+        quirks = self._quirks_of(call)
+        said: list[str] = []
         while True:
-            reply = await self._exchange(outgoing, question.timeout_seconds, deadline)
-            lesson = question.learn(self.adapter, reply, known)
-            if lesson is None:
-                note(reply.status)
-                return question.read(self.adapter, reply, self._clock.time())
-            self._remember(question.model(self.adapter), lesson, known)
-            known = self._known(question)
-            outgoing = question.build(self.adapter, known)
+            reply = await self._exchange(outgoing, call.timeout_seconds, deadline)
+            mended = call.mend(self.adapter, reply, quirks)
+            if mended is None or len(said) + 1 >= MAX_MENDED_REQUESTS:
+                break
+            quirks, words = mended
+            said.append(words)
+            outgoing = call.build(self.adapter, quirks)
+        # What worked is remembered, and nothing else.
+        if said and 200 <= reply.status < 300:
+            self._remember(call.model(self.adapter), quirks, said)
+        return reply
 
-    def _remember(self, model: str, lesson: Knowledge, known: Knowledge) -> None:
-        if len(self._lessons) >= MAX_LESSONS and model not in self._lessons:
-            del self._lessons[next(iter(self._lessons))]
-        self._lessons[model] = self._lessons.get(model, NOTHING_KNOWN) | lesson
-        log.warning(
-            "llm.request_adapted",
-            extra={
-                "provider": self.name,
-                "model": model,
-                "dropped": sorted(lesson.dropped - known.dropped),
-                "swaps_token_cap": lesson.swaps_token_cap,
-                "folds_system": lesson.folds_system,
-                "folds_repeats": lesson.folds_repeats,
-            },
-        )
+    def _remember(self, model: str, quirks: ServerQuirks, said: Sequence[str]) -> None:
+        if len(self._quirks) >= MAX_MODELS and model not in self._quirks:
+            del self._quirks[next(iter(self._quirks))]
+        self._quirks[model] = quirks
+        fields = {"provider": self.name, "model": model, "said": said, **quirks.shown()}
+        log.warning("llm.request_adapted", extra=fields)
 
     async def _exchange(
         self, outgoing: HTTPRequest, timeout_seconds: float | None, deadline: Deadline

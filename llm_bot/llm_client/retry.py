@@ -39,14 +39,16 @@ class RetryPolicy:
 
 
 def backoff_seconds(policy: RetryPolicy, attempt: int, chance: float) -> float:
-    """Pause after attempt number `attempt` (from 1): anything up to the doubled delay, capped.
+    """Pause after attempt number `attempt` (from 1): the upper half of the doubled delay, capped.
 
     >>> policy = RetryPolicy(5, retry_delay_seconds=1, max_retry_delay_seconds=3)
     >>> [backoff_seconds(policy, attempt, chance=1.0) for attempt in (1, 2, 3)]
     [1.0, 2.0, 3.0]
+    >>> backoff_seconds(policy, 1, chance=0.0)
+    0.5
     """
     ceiling = policy.retry_delay_seconds * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS)
-    return chance * min(ceiling, policy.max_retry_delay_seconds)
+    return (0.5 + chance / 2) * min(ceiling, policy.max_retry_delay_seconds)
 
 
 def next_wait(

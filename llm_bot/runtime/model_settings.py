@@ -5,6 +5,9 @@ from __future__ import annotations
 from llm_bot.config import LLMApiConfig, LLMProviderConfig
 from llm_bot.llm_client import LLMConfig
 
+LONGEST_RETRY_SECONDS = 8.0
+"""Within a reply's deadline longer pauses would cost more than they spare the server."""
+
 
 def client_config(settings: LLMApiConfig) -> LLMConfig:
     """The first provider with its fallbacks. Raises the client's `ConfigurationError`."""
@@ -29,6 +32,7 @@ def provider_config(
         timeout_seconds=settings.timeout_seconds,
         max_attempts=settings.retry_attempts + 1,
         retry_delay_seconds=settings.retry_delay_seconds,
+        max_retry_delay_seconds=LONGEST_RETRY_SECONDS,
         max_concurrent_requests=settings.max_concurrent_requests,
         model_cache_ttl_seconds=settings.model_cache_ttl_seconds,
         parameters=parameters,

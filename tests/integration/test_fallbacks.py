@@ -95,6 +95,7 @@ async def test_a_refused_parameter_is_left_out(tmp_path, nats_server, model, sec
     }
     model.script(Answer(400, refusal), chat("One."), chat("Two."))
     whole = with_fallback(nats_server, model, second)
+    whole["llm_api"]["parameters"] = {"presence_penalty": 0.3}
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
         await peer.say("alice", "RigBot: hello?")
         await peer.hears(1)

@@ -11,25 +11,25 @@ from collections.abc import Callable
 
 from llm_bot.llm_client.adapters.base import BaseAdapter
 from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
-from llm_bot.llm_client.adapters.knowledge import NOTHING_KNOWN, Knowledge
 from llm_bot.llm_client.adapters.lmstudio import LMStudioAdapter
 from llm_bot.llm_client.adapters.mlx import MLXAdapter
 from llm_bot.llm_client.adapters.ollama import OllamaAdapter
 from llm_bot.llm_client.adapters.openai import OpenAIAdapter
+from llm_bot.llm_client.adapters.refusal_grammar import NO_QUIRKS, ServerQuirks
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.exceptions import ConfigurationError
 
 __all__ = [
     "ADAPTER_REGISTRY",
-    "NOTHING_KNOWN",
+    "NO_QUIRKS",
     "BaseAdapter",
     "HTTPReply",
     "HTTPRequest",
-    "Knowledge",
     "LMStudioAdapter",
     "MLXAdapter",
     "OllamaAdapter",
     "OpenAIAdapter",
+    "ServerQuirks",
     "get_adapter",
 ]
 

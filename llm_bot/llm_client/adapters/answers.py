@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import msgspec
 
+from llm_bot.llm_client.adapters.error_body import error_in
+from llm_bot.llm_client.adapters.errors import is_word_of_moderation
+from llm_bot.llm_client.adapters.event_stream import joined_chunks
 from llm_bot.llm_client.adapters.http import HTTPReply
-from llm_bot.llm_client.adapters.refusals import is_about_moderation
-from llm_bot.llm_client.adapters.said import said_by_server
-from llm_bot.llm_client.adapters.wording import is_about_moderation as is_word_of_moderation
-from llm_bot.llm_client.exceptions import GenerationError, ValidationError
+from llm_bot.llm_client.exceptions import GenerationError, LLMError
 from llm_bot.llm_client.models import LLMResponse, Usage
 from llm_bot.llm_client.reasoning import split_reasoning
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 _REASONING_PARTS = ("reasoning", "thinking")
+# What ends an answer that is none, even with half a sentence.
+_BROKEN_OFF = frozenset({"error", "network_error", "abort"})
 
 _MAX_NAME = 200
 
@@ -24,13 +26,22 @@ Show = Callable[[str], str]
 
 
 def read_answer(
-    reply: HTTPReply, *, provider: str, model: str, token_cap: object, show: Show
+    reply: HTTPReply,
+    *,
+    provider: str,
+    model: str,
+    token_cap: object,
+    show: Show,
+    error: Callable[[], LLMError],
 ) -> LLMResponse:
-    """The first choice of `reply`.
+    """The first choice of `reply`, which may have come as a stream.
+
+    Args:
+        error: Makes the error that a body speaks of under the status of a success.
 
     Raises:
-        ValidationError: It is a refusal for what the request says, under the status of a success.
-        GenerationError: It holds no usable one.
+        LLMError: It speaks of an error.
+        GenerationError: It holds no usable choice.
     """
 
     def fail(text: str, code: str, *, may_pass: bool = True) -> NoReturn:
@@ -40,36 +51,50 @@ def read_answer(
 
     if reply.is_cut:
         fail("the answer is too large", "too_large")
-    try:
-        tree = msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    tree = _tree(reply.body)
+    if tree is None:
         kind = show(reply.headers.get("content-type", "")) or "unnamed"
         fail(f"the answer isn't JSON (content type {kind})", "bad_json")
     choice = _first_choice(tree)
     if choice is None:
-        said = said_by_server(reply.body)
-        text = show(said.message)
-        if is_about_moderation(said):
-            text = text or "the request is refused"
-            raise ValidationError(text, provider=provider, status=reply.status)
-        fail(text or "the answer has no choices", "bad_shape")
+        found = error_in(tree) if isinstance(tree, dict) else None
+        if found is not None and (found.message or found.codes or found.status):
+            raise error()
+        fail("the answer has no choices", "bad_shape")
     message = choice.get("message")
+    finish_reason = _text(choice.get("finish_reason"))
+    if finish_reason in _BROKEN_OFF or isinstance(choice.get("error"), dict):
+        text = show(error_in(choice).message) or "no reason given"
+        fail(f"the answer broke off: {text}", "server_error")
     pieces = _pieces(message.get("content")) if isinstance(message, dict) else None
     if not isinstance(message, dict) or pieces is None:
         fail("the first choice has no readable message", "bad_shape")
+    if _text(message.get("refusal")) or is_word_of_moderation(finish_reason or ""):
+        fail(
+            f"the answer was kept back ({show(finish_reason or 'refusal')})",
+            "empty",
+            may_pass=False,
+        )
     content, inline = split_reasoning(pieces[0])
-    finish_reason = _text(choice.get("finish_reason"))
+    reasoning = _joined(*_reasoning_fields(message), pieces[1], inline)
     if not content:
-        is_kept_back = is_word_of_moderation(finish_reason or "")
-        fail(*_emptiness(finish_reason, token_cap, show), may_pass=not is_kept_back)
+        fail(*_emptiness(finish_reason, token_cap, show, has_thought=reasoning is not None))
     return LLMResponse(
         content=content,
-        reasoning=_joined(_text(message.get(_reasoning_field(message))), pieces[1], inline),
+        reasoning=reasoning,
         model=_name(tree.get("model")) or model,
         provider=provider,
         finish_reason=finish_reason,
         usage=_usage(tree.get("usage")),
     )
+
+
+def _tree(body: bytes) -> Any:
+    """The body decoded, None if it is no JSON."""
+    try:
+        return msgspec.json.decode(body) or {}
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return joined_chunks(body)
 
 
 def _first_choice(tree: object) -> dict[str, Any] | None:
@@ -102,23 +127,34 @@ def _pieces(content: object) -> tuple[str, str] | None:
 
 
 def _thought(part: dict[str, Any]) -> str:
-    inner = part.get("thinking") or part.get("reasoning") or part.get("text")
+    inner = part.get("thinking") or part.get("reasoning") or part.get("text") or part.get("summary")
     if isinstance(inner, list):
         texts = (_text(each.get("text")) for each in inner if isinstance(each, dict))
         return "".join(text or "" for text in texts)
     return _text(inner) or ""
 
 
-def _reasoning_field(message: dict[str, Any]) -> str:
-    present = (name for name in _REASONING_FIELDS if _text(message.get(name)))
-    return next(present, _REASONING_FIELDS[0])
+def _reasoning_fields(message: dict[str, Any]) -> Iterator[str]:
+    """What the server keeps apart as reasoning; the same text under two names once."""
+    found = dict.fromkeys(filter(None, (_text(message.get(name)) for name in _REASONING_FIELDS)))
+    details = message.get("reasoning_details")  # OpenRouter's
+    if not found and isinstance(details, list):
+        found = dict.fromkeys(_thought(each) for each in details if isinstance(each, dict))
+    yield from filter(None, found)
 
 
-def _emptiness(finish_reason: str | None, token_cap: object, show: Show) -> tuple[str, str]:
+def _emptiness(
+    finish_reason: str | None, token_cap: object, show: Show, *, has_thought: bool
+) -> tuple[str, str]:
     if finish_reason == "length":
         cap = f"max_tokens={token_cap}" if isinstance(token_cap, int) else "the server's own"
-        return f"the token cap ({cap}) was reached before any answer", "length"
+        return f"the token cap ({cap}) was reached before any answer; raise max_tokens", "length"
     reason = f" (finish_reason {show(finish_reason)})" if finish_reason else ""
+    if has_thought:
+        return (
+            f"the model thought and said nothing{reason}: switch its thinking off, or look at the "
+            "server's chat template"
+        ), "empty"
     return f"the answer is empty{reason}", "empty"
 
 

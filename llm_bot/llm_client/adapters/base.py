@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
-from llm_bot.llm_client.adapters.knowledge import NOTHING_KNOWN, Knowledge
+from llm_bot.llm_client.adapters.refusal_grammar import NO_QUIRKS, ServerQuirks
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.models import LLMRequest, LLMResponse, ModelInfo
 
@@ -26,14 +26,17 @@ class BaseAdapter(Protocol):
         """The model that `request` goes to."""
         ...
 
-    def build_chat(self, request: LLMRequest, known: Knowledge = NOTHING_KNOWN) -> HTTPRequest:
-        """The HTTP request for `request`, without what the server is `known` to refuse."""
+    def build_chat(self, request: LLMRequest, quirks: ServerQuirks = NO_QUIRKS) -> HTTPRequest:
+        """The HTTP request for `request`, without what the server is known to refuse."""
         ...
 
-    def learn(
-        self, request: LLMRequest, reply: HTTPReply, known: Knowledge = NOTHING_KNOWN
-    ) -> Knowledge | None:
-        """What a refusal of the request, as built with `known`, teaches; None if nothing new."""
+    def mend(
+        self, request: LLMRequest, reply: HTTPReply, quirks: ServerQuirks = NO_QUIRKS
+    ) -> tuple[ServerQuirks, str] | None:
+        """What a refusal of the request, as built with `quirks`, adds to them; and its words.
+
+        None if no smaller request would help. The words are fit to be shown.
+        """
         ...
 
     def read_chat(self, request: LLMRequest, reply: HTTPReply, now: float) -> LLMResponse:
@@ -64,9 +67,7 @@ class BaseAdapter(Protocol):
         """The question for a vector for each of `texts`."""
         ...
 
-    def read_embeddings(
-        self, count: int, model: str, reply: HTTPReply, now: float
-    ) -> list[list[float]]:
+    def read_embeddings(self, count: int, reply: HTTPReply, now: float) -> list[list[float]]:
         """The `count` vectors in `reply`, in the order of the texts."""
         ...
 

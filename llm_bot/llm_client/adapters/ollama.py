@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from llm_bot.llm_client.adapters.http import HTTPRequest
 from llm_bot.llm_client.adapters.openai import OpenAIAdapter
-from llm_bot.llm_client.models import LLMRequest, LLMResponse, TextPart
+from llm_bot.llm_client.models import LLMRequest, LLMResponse, characters_of
 
 # No tokenizer makes tokens this long of ordinary text; English has 4 characters, code 3.
 _MOST_CHARACTERS_PER_TOKEN = 8
@@ -27,7 +27,7 @@ class OllamaAdapter(OpenAIAdapter):
 
     def doubt(self, request: LLMRequest, response: LLMResponse) -> str | None:
         counted = response.usage.prompt_tokens
-        sent = _characters(request)
+        sent = characters_of(request.messages)
         # Older versions count 0 for a prompt that they have in their cache.
         if not counted or sent < _FEWEST_CHARACTERS_TO_JUDGE:
             return None
@@ -37,12 +37,3 @@ class OllamaAdapter(OpenAIAdapter):
             f"the server counted {counted} tokens in a prompt of {sent} characters: it was "
             "probably cut; raise num_ctx of the model, or send less context"
         )
-
-
-def _characters(request: LLMRequest) -> int:
-    return sum(
-        len(message.content)
-        if isinstance(message.content, str)
-        else sum(len(part.text) for part in message.content if isinstance(part, TextPart))
-        for message in request.messages
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,14 +10,18 @@ import msgspec
 from llm_bot.llm_client.adapters.addresses import Addresses, as_header, fixed_headers
 from llm_bot.llm_client.adapters.answers import read_answer
 from llm_bot.llm_client.adapters.bodies import read_embedding_list, read_model_list
-from llm_bot.llm_client.adapters.folding import opened_by_user, without_repeats, without_system
+from llm_bot.llm_client.adapters.error_body import read_error_body, without_quotations
+from llm_bot.llm_client.adapters.errors import is_about_moderation, read_error, status_of
 from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
-from llm_bot.llm_client.adapters.knowledge import NOTHING_KNOWN, TOKEN_CAPS, Knowledge, learned
-from llm_bot.llm_client.adapters.quotations import in_own_words
-from llm_bot.llm_client.adapters.refusals import read_refusal
-from llm_bot.llm_client.adapters.said import said_by_server
+from llm_bot.llm_client.adapters.refusal_grammar import (
+    NO_QUIRKS,
+    TOKEN_CAPS,
+    ServerQuirks,
+    mended,
+)
+from llm_bot.llm_client.adapters.strict_turns import with_strict_turns
 from llm_bot.llm_client.config import RESERVED_FIELDS, LLMConfig
-from llm_bot.llm_client.exceptions import ConfigurationError, ValidationError
+from llm_bot.llm_client.exceptions import ConfigurationError, LLMError, ValidationError
 from llm_bot.llm_client.images import is_image_url
 from llm_bot.llm_client.models import (
     ImagePart,
@@ -26,10 +30,14 @@ from llm_bot.llm_client.models import (
     Message,
     ModelInfo,
     TextPart,
+    characters_of,
 )
 from llm_bot.llm_client.redaction import fit_to_show, secrets_of
 
-_STRICT_TURNS = Knowledge(folds_system=True, folds_repeats=True)
+# What may be mended: the other errors say that no request would do better.
+_MENDABLE = frozenset({"validation", "server_error"})
+# Without these there is no request, or not the one that was meant.
+_NEEDED = frozenset({"model", "stream"})
 
 
 class OpenAIAdapter:
@@ -54,45 +62,55 @@ class OpenAIAdapter:
     def model_for(self, request: LLMRequest) -> str:
         return request.model or self.config.model
 
-    def build_chat(self, request: LLMRequest, known: Knowledge = NOTHING_KNOWN) -> HTTPRequest:
+    def build_chat(self, request: LLMRequest, quirks: ServerQuirks = NO_QUIRKS) -> HTTPRequest:
         if reserved := RESERVED_FIELDS & request.parameters.keys():
             raise self._invalid(f"parameters.{min(reserved)} is set by the client")
         if not request.messages:
             raise self._invalid("there is no message")
         body = {
             "model": self.model_for(request),
-            "messages": [self._message(each) for each in _folded(request.messages, known)],
-            **self._options(request, known),
+            "messages": [self._message(each) for each in _messages(request, quirks)],
+            # Some servers stream unless they are told not to.
+            "stream": False,
+            **self._options(request, quirks),
         }
         return self._post("/chat/completions", body, request.correlation_id)
 
-    def learn(
-        self, request: LLMRequest, reply: HTTPReply, known: Knowledge = NOTHING_KNOWN
-    ) -> Knowledge | None:
-        status = reply.status
-        # Chat templates fail with whatever status a server has for errors of its own, a 404 with
-        # mlx_lm; parameters are refused as the request's fault.
-        if reply.is_cut or not (status in (400, 404, 422) or 500 <= status < 600):
+    def mend(
+        self, request: LLMRequest, reply: HTTPReply, quirks: ServerQuirks = NO_QUIRKS
+    ) -> tuple[ServerQuirks, str] | None:
+        if reply.is_cut or 200 <= reply.status < 400:
             return None
-        turns = list(_folded(request.messages, known))
-        return learned(
-            in_own_words(said_by_server(reply.body), request.messages),
-            self._options(request, known) if status in (400, 422) else (),
-            known,
-            can_fold=turns != list(_folded(request.messages, _STRICT_TURNS)),
+        found = without_quotations(read_error_body(reply.body), request.messages)
+        error = self._error(reply, request, now=0)
+        if error.code not in _MENDABLE or is_about_moderation(found):
+            return None
+        sent = _messages(request, quirks)
+        options = self._options(request, quirks)
+        shorter = characters_of(_shortened(request, characters_of(sent) - 1))
+        more = mended(
+            found,
+            status_of(reply, found),
+            quirks,
+            optional=options.keys() - TOKEN_CAPS - _NEEDED,
+            cap=next(iter(TOKEN_CAPS & options.keys()), None),
+            shorter=shorter if shorter < characters_of(sent) else None,
+            can_fold=with_strict_turns(sent) != list(sent),
         )
+        return None if more is None else (more, self.fit_to_show(found.message))
 
     def read_chat(self, request: LLMRequest, reply: HTTPReply, now: float) -> LLMResponse:
-        model = self.model_for(request)
-        self._check(reply, model, now, request.messages)
-        options = self._options(request, NOTHING_KNOWN)
+        if not 200 <= reply.status < 300:
+            raise self._error(reply, request, now)
+        options = self._options(request, NO_QUIRKS)
         caps = [options[name] for name in sorted(TOKEN_CAPS & options.keys())]
         return read_answer(
             reply,
             provider=self.name,
-            model=model,
+            model=self.model_for(request),
             token_cap=caps[0] if caps else None,
             show=self.fit_to_show,
+            error=lambda: self._error(reply, request, now),
         )
 
     def doubt(self, request: LLMRequest, response: LLMResponse) -> str | None:  # noqa: ARG002
@@ -102,42 +120,41 @@ class OpenAIAdapter:
         return HTTPRequest("GET", self._addresses.under_base("/models"), self._headers)
 
     def read_models(self, reply: HTTPReply, now: float) -> list[ModelInfo]:
-        self._check(reply, self.config.model, now)
+        self._check(reply, now)
         return read_model_list(reply, provider=self.name)
 
     def build_health(self) -> HTTPRequest:
         return self.build_models()
 
     def read_health(self, reply: HTTPReply, now: float) -> None:
-        self._check(reply, self.config.model, now)
+        self._check(reply, now)
 
     def build_embeddings(self, texts: Sequence[str], model: str) -> HTTPRequest:
         return self._post("/embeddings", {"model": model, "input": list(texts)}, None)
 
-    def read_embeddings(
-        self, count: int, model: str, reply: HTTPReply, now: float
-    ) -> list[list[float]]:
-        self._check(reply, model, now)
+    def read_embeddings(self, count: int, reply: HTTPReply, now: float) -> list[list[float]]:
+        self._check(reply, now)
         return read_embedding_list(reply, provider=self.name, count=count)
 
     def fit_to_show(self, text: str) -> str:
         return fit_to_show(text, self._secrets)
 
-    def _check(
-        self, reply: HTTPReply, model: str, now: float, messages: Sequence[Message] = ()
-    ) -> None:
+    def _check(self, reply: HTTPReply, now: float) -> None:
         """Nothing for a success, else what it stands for is raised."""
         if not 200 <= reply.status < 300:
-            raise read_refusal(
-                reply,
-                provider=self.name,
-                model=model,
-                now=now,
-                show=self.fit_to_show,
-                messages=messages,
-            )
+            raise self._error(reply, None, now)
 
-    def _options(self, request: LLMRequest, known: Knowledge) -> dict[str, Any]:
+    def _error(self, reply: HTTPReply, request: LLMRequest | None, now: float) -> LLMError:
+        return read_error(
+            reply,
+            provider=self.name,
+            model=self.config.model if request is None else self.model_for(request),
+            now=now,
+            show=self.fit_to_show,
+            messages=() if request is None else request.messages,
+        )
+
+    def _options(self, request: LLMRequest, quirks: ServerQuirks) -> dict[str, Any]:
         """The optional fields, the request's over the configuration's; None takes one out."""
         own = {
             "temperature": request.temperature,
@@ -147,9 +164,9 @@ class OpenAIAdapter:
         merged: dict[str, Any] = {}
         for layer in (
             self.config.parameters,
-            self.config.extra_body,
             request.parameters,
             {name: value for name, value in own.items() if value is not None},
+            self.config.extra_body,
         ):
             if any(layer.get(name) is not None for name in TOKEN_CAPS):
                 # A cap is a cap, under whichever name: only the one that wins goes out.
@@ -158,7 +175,7 @@ class OpenAIAdapter:
         options = {name: value for name, value in merged.items() if value is not None}
         if self.default_token_cap is not None and not options.keys() & TOKEN_CAPS:
             options["max_tokens"] = self.default_token_cap
-        return known.applied_to(options)
+        return _kept(options, quirks, self.config.extra_body)
 
     def _post(self, path: str, body: dict[str, Any], correlation_id: str | None) -> HTTPRequest:
         headers = dict(self._headers)
@@ -186,7 +203,35 @@ class OpenAIAdapter:
         return ValidationError(text, provider=self.name)
 
 
-def _folded(messages: Sequence[Message], known: Knowledge) -> Sequence[Message]:
-    if known.folds_system:
-        messages = without_system(messages)
-    return opened_by_user(without_repeats(messages)) if known.folds_repeats else messages
+def _kept(
+    options: dict[str, Any], quirks: ServerQuirks, extra_body: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Those of `options` that the server takes, the token cap under the name that it takes."""
+    cap = next((options[name] for name in sorted(TOKEN_CAPS) if name in options), None)
+    if cap is not None and quirks.cap_name is not None:
+        options = {name: value for name, value in options.items() if name not in TOKEN_CAPS}
+        options[quirks.cap_name] = cap
+    if quirks.is_least:
+        least = TOKEN_CAPS | extra_body.keys()
+        options = {name: value for name, value in options.items() if name in least}
+    return {name: value for name, value in options.items() if name not in quirks.dropped}
+
+
+def _messages(request: LLMRequest, quirks: ServerQuirks) -> Sequence[Message]:
+    messages = request.messages
+    if quirks.max_characters is not None:
+        messages = _shortened(request, quirks.max_characters)
+    return with_strict_turns(messages) if quirks.folds_turns else messages
+
+
+def _shortened(request: LLMRequest, characters: int) -> Sequence[Message]:
+    """The conversation in at most so many characters, or the shortest that there is."""
+    messages = request.messages
+    halvings = 0
+    while characters_of(messages) > characters:
+        halvings += 1
+        shorter = request.shortened(halvings)
+        if characters_of(shorter) >= characters_of(messages):
+            break
+        messages = shorter
+    return messages

@@ -21,7 +21,7 @@ MODEL = "asked-model"
 VISION = "vision-model"
 SLOWLY = "Answer slowly."  # asks for an answer that never comes
 _KNOWN = {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p"}
-_KNOWN |= {"stop", "seed", "frequency_penalty", "presence_penalty"}
+_KNOWN |= {"stream", "stop", "seed", "frequency_penalty", "presence_penalty"}
 
 Refusal = tuple[int, Any]
 

@@ -17,7 +17,7 @@ from llm_bot.llm_client import (
     Usage,
     ValidationError,
 )
-from llm_bot.llm_client.adapters import ADAPTER_REGISTRY, NOTHING_KNOWN, get_adapter
+from llm_bot.llm_client.adapters import ADAPTER_REGISTRY, NO_QUIRKS, get_adapter
 from llm_bot.llm_client.adapters.addresses import MAX_CORRELATION_ID
 from tests.unit.llm_client.support import KEY, config, request
 
@@ -98,11 +98,12 @@ def test_unset_options_are_omitted():
     assert body_of(request("Hi")) == {
         "model": "asked-model",
         "messages": [{"role": "user", "content": "Hi"}],
+        "stream": False,
     }
 
 
 def test_who_wins():
-    """The request's own options, its parameters, the extra body, the configured parameters."""
+    """The extra body, the request's own options, its parameters, the configured parameters."""
     body = body_of(
         request(model="other", max_tokens=5, parameters={"top_p": 0.3, "seed": 1, "stop": None}),
         parameters={"max_tokens": 100, "temperature": 0.7, "top_p": 0.9, "stop": ["User:"]},
@@ -114,7 +115,8 @@ def test_who_wins():
         "max_tokens": 5,
         "temperature": 0.1,
         "top_p": 0.3,
-        "seed": 1,
+        "seed": 2,
+        "stream": False,
         "keep_alive": "5m",
     }
 
@@ -283,4 +285,4 @@ def test_an_unknown_provider():
 def test_what_is_known_changes_nothing_by_itself():
     """With nothing known the body is as it was asked for."""
     adapter = get_adapter(config())
-    assert adapter.build_chat(request()) == adapter.build_chat(request(), NOTHING_KNOWN)
+    assert adapter.build_chat(request()) == adapter.build_chat(request(), NO_QUIRKS)

@@ -178,8 +178,8 @@ def test_a_success_that_is_a_refusal(error):
         read({"error": error})
     assert (caught.value.status, caught.value.retryable) == (200, False)
     assert verdict_of(caught.value) is Verdict.ALIVE
-    assert verdict_of(refused({"error": {"message": "out of memory"}})) is Verdict.FAILED
-    assert verdict_of(refused(b"flagged")) is Verdict.FAILED
+    assert verdict_of(refused({"error": {"message": "out of memory"}})) is Verdict.PROVOKED
+    assert verdict_of(refused(b"flagged")) is Verdict.PROVOKED
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,6 @@ TABLE = [
     pytest.param(Answer(425), 2, 0, DOWN, id="425"),
     pytest.param(Answer(429), 2, 0, DOWN, id="429"),
     pytest.param(QUOTA, 1, 300, COOLING, id="429 quota"),
-    pytest.param(Answer(429, headers={"retry-after": "7"}), 2, 7, COOLING, id="429 wait"),
-    pytest.param(Answer(503, headers={"retry-after": "7"}), 2, 7, COOLING, id="503 wait"),
     pytest.param(Answer(500), 2, 0, DOWN, id="500"),
     pytest.param(Answer(502), 2, 0, DOWN, id="502"),
     pytest.param(Answer(503), 2, 0, DOWN, id="503"),
@@ -183,6 +181,21 @@ async def test_the_second_of_two(server, other, clock, make, step, requests, res
     assert error.retryable == (requests == 2)
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_pause_asked_for(server, other, clock, make, status):
+    """Alone it is waited for; where another can be asked meanwhile, that one is."""
+    step = Answer(status, headers={"retry-after": "7"})
+    server.script(step, step, step)
+    other.script(chat("from the other"))
+    async with make() as client:
+        assert (await client.generate(request())).attempts == 2
+        assert (client.states["openai"], clock.slept) == (COOLING, [])
+    async with make(alone=True) as client:
+        with pytest.raises(LLMError):
+            await client.generate(request(deadline_seconds=60))
+        assert (clock.slept, client.states["openai"]) == ([7.0], COOLING)
+
+
 async def test_a_refused_connection(other, clock, make, unused_port):
     """Nobody there: repeated like any other failure, then the other answers."""
     other.script(chat("from the other"))
@@ -202,7 +215,7 @@ async def test_the_fallback_has_its_own_words(server, other, make):
     """Key, model and parameters are the fallback's; the request's own options go to both
     (LLM-2).
     """
-    server.script(Answer(400))
+    server.script(Answer(400), Answer(400))
     other.script(chat())
     fallback = {"parameters": {"top_p": 0.5}}
     async with make(fallback=fallback, parameters={"temperature": 1.5}) as client:
@@ -254,21 +267,6 @@ async def test_a_wait_that_does_not_fit_goes_to_the_next(server, other, clock, m
     async with make() as client:
         response = await client.generate(request(deadline_seconds=45))
     assert (response.content, clock.slept) == ("from the other", [])
-
-
-async def test_a_pause_rests_the_provider_for_all(server, other, clock, make):
-    """While one waits for the pause to end, others go to the fallback, or wait as well."""
-    server.script(Answer(429, headers={"retry-after": f"{HELD:g}"}), chat("first"))
-    other.script(chat("from the other"))
-    async with make() as client:
-        first = asyncio.create_task(client.generate(request(deadline_seconds=90)))
-        await clock.wait_for_sleepers(HELD)
-        assert client.states["openai"] is COOLING
-        assert (await client.generate(request())).content == "from the other"
-        clock.advance(HELD)
-        assert (await first).content == "first"
-        assert client.states["openai"] is UP
-    assert len(server.requests) == 2
 
 
 async def test_who_comes_during_a_pause_waits_for_its_end(server, clock, make):

@@ -27,7 +27,7 @@ def models(body, **options):
 
 
 def vectors(body, count=2, **options):
-    return ADAPTER.read_embeddings(count, "m", reply(body, **options), now=0.0)
+    return ADAPTER.read_embeddings(count, reply(body, **options), now=0.0)
 
 
 def entry(vector, index=None):

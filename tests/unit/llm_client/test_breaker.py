@@ -28,25 +28,33 @@ def breaker(failures: int = 2) -> Breaker:
     return Breaker(failures=failures, cooling_seconds=COOLING, rejected_seconds=REJECTED)
 
 
+def begin(made: Breaker) -> Ticket:
+    """A request of somebody else each time."""
+    return made.begin(object())
+
+
 def ask(asked: Breaker, error: LLMError | None, now: float) -> None:
     assert asked.admits(now)
-    asked.end(asked.begin(), error, now)
+    asked.end(begin(asked), error, now)
 
 
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
         (None, Verdict.ALIVE),
-        (ValidationError("refused", status=400), Verdict.ALIVE),
+        (ValidationError("refused", status=400), Verdict.PROVOKED),
+        (ValidationError("flagged", status=403, code="moderated"), Verdict.ALIVE),
+        (GenerationError("loading", status=503, code="loading"), Verdict.ALIVE),
         (ValidationError("can't be sent"), Verdict.UNKNOWN),
         (GenerationError("cap", code="length"), Verdict.ALIVE),
         (GenerationError("empty", code="empty"), Verdict.ALIVE),
-        (GenerationError("broken", code="bad_json"), Verdict.FAILED),
-        (GenerationError("broken", code="bad_shape"), Verdict.FAILED),
-        (GenerationError("failed", status=500), Verdict.FAILED),
+        (GenerationError("broken", code="bad_json"), Verdict.PROVOKED),
+        (GenerationError("broken", code="bad_shape"), Verdict.PROVOKED),
+        (GenerationError("failed", status=500), Verdict.PROVOKED),
+        (GenerationError("failed", status=503), Verdict.FAILED),
         (ConnectionError("refused"), Verdict.FAILED),
-        (TimeoutError("slow"), Verdict.FAILED),
-        (RateLimitError("too many", status=429), Verdict.FAILED),
+        (TimeoutError("slow"), Verdict.PROVOKED),
+        (RateLimitError("too many", status=429), Verdict.PROVOKED),
         (ConfigurationError("redirects", status=301), Verdict.FAILED),
         (RateLimitError("spent", retryable=False, code="quota"), Verdict.REJECTED),
         (AuthenticationError("key", status=401), Verdict.REJECTED),
@@ -62,14 +70,34 @@ def test_what_an_end_says(error, verdict):
 def test_a_run_of_failures_opens_it():
     """As many failures in a row as configured, not fewer, not with a success between."""
     made = breaker(failures=2)
-    ask(made, GenerationError("a"), 0)
+    ask(made, ConnectionError("a"), 0)
     ask(made, None, 1)
-    ask(made, GenerationError("b"), 2)
+    ask(made, ConnectionError("b"), 2)
     assert (made.admits(2), made.has_failed, made.is_tripped) == (True, True, False)
-    ask(made, GenerationError("c"), 3)
+    ask(made, ConnectionError("c"), 3)
     assert (made.admits(3), made.is_tripped, made.rest_seconds(3)) == (False, True, COOLING)
     assert not made.admits(32.9)
     assert made.admits(33)
+
+
+def test_one_person_s_line_opens_nothing():
+    """What one request can provoke counts only when three people's lines in a row met it."""
+    made = breaker(failures=5)
+    for now in range(20):
+        made.end(made.begin(("alice", "bob")[now % 2]), GenerationError("failed", status=500), now)
+    assert made.admits(20)
+    made.end(made.begin("carol"), GenerationError("failed", status=500), 21)
+    assert not made.admits(21)
+
+
+def test_one_call_s_retries_open_nothing():
+    """A connection that fails concerns all, but not within a single call."""
+    made = breaker(failures=2)
+    for now in range(5):
+        made.end(made.begin("alice"), ConnectionError("refused"), now)
+    assert made.admits(5)
+    made.end(made.begin("bob"), ConnectionError("refused"), 6)
+    assert not made.admits(6)
 
 
 def test_a_refusal_opens_it_at_once():
@@ -83,14 +111,14 @@ def test_one_probe_at_a_time():
     """When the rest is over one request goes out, and the others wait for its end."""
     made = breaker(failures=1)
     ask(made, TimeoutError("slow"), 0)
-    probe = made.begin()
+    probe = begin(made)
     assert probe.is_probe
     assert not made.admits(30)
     made.abandon(probe)
     assert made.admits(30)
-    made.end(made.begin(), None, 31)
+    made.end(begin(made), None, 31)
     assert (made.admits(31), made.is_tripped, made.has_failed) == (True, False, False)
-    assert not made.begin().is_probe
+    assert not begin(made).is_probe
 
 
 @pytest.mark.parametrize(
@@ -115,7 +143,7 @@ def test_a_probe_that_fails(error, rest):
 def test_a_longer_rest_is_never_made_shorter():
     """A later but shorter reason to rest changes nothing, whichever kind it is (LLM-11)."""
     made = breaker(failures=2)
-    first, second, third = made.begin(), made.begin(), made.begin()
+    first, second, third = begin(made), begin(made), begin(made)
     made.end(first, AuthenticationError("key"), 0)
     made.end(second, RateLimitError("slow down", retry_after=5.0), 1)
     made.end(third, TimeoutError("slow"), 2)
@@ -127,7 +155,7 @@ def test_a_pause_asked_for_ends_by_itself():
     """After a `Retry-After` no probe is needed."""
     made = breaker()
     ask(made, RateLimitError("slow down", retry_after=7.0), 0)
-    assert (made.admits(6.9), made.admits(7), made.begin().is_probe) == (False, True, False)
+    assert (made.admits(6.9), made.admits(7), begin(made).is_probe) == (False, True, False)
 
 
 @pytest.mark.parametrize("asked", [LONGEST_REST_SECONDS + 1, 1e12])
@@ -141,11 +169,11 @@ def test_a_pause_over_an_hour_is_one_of_an_hour(asked):
 def test_late_failures_say_nothing_new():
     """What was sent before a trip and fails after it doesn't lengthen it, nor opens it again."""
     made = breaker(failures=1)
-    late = [made.begin() for _ in range(4)]
-    made.end(made.begin(), TimeoutError("slow"), 0)
+    late = [begin(made) for _ in range(4)]
+    made.end(begin(made), TimeoutError("slow"), 0)
     made.end(late[0], TimeoutError("slow"), 20)
     assert made.rest_seconds(20) == 10
-    probe = made.begin()
+    probe = begin(made)
     made.end(late[1], TimeoutError("slow"), 30)
     made.end(probe, None, 31)
     assert made.admits(31)
@@ -157,8 +185,8 @@ def test_late_failures_say_nothing_new():
 def test_a_late_refusal_lengthens_the_rest():
     """While it is open, a refusal says more than the failures did; a success after it even more."""
     made = breaker(failures=1)
-    late = made.begin()
-    made.end(made.begin(), TimeoutError("slow"), 0)
+    late = begin(made)
+    made.end(begin(made), TimeoutError("slow"), 0)
     made.end(late, AuthenticationError("key"), 10)
     assert made.rest_seconds(10) == REJECTED
 
@@ -166,9 +194,9 @@ def test_a_late_refusal_lengthens_the_rest():
 def test_a_success_of_the_probe_says_more_than_a_late_refusal():
     """The refused request was sent long before the one that was answered."""
     made = breaker(failures=1)
-    late = made.begin()
-    made.end(made.begin(), TimeoutError("slow"), 0)
-    probe = made.begin()
+    late = begin(made)
+    made.end(begin(made), TimeoutError("slow"), 0)
+    probe = begin(made)
     made.end(late, AuthenticationError("key"), 31)
     assert made.rest_seconds(31) == REJECTED
     made.end(probe, None, 32)
@@ -178,8 +206,8 @@ def test_a_success_of_the_probe_says_more_than_a_late_refusal():
 def test_a_late_success_does_not_close_it():
     """Only a probe closes it: an answer to what was asked before the trip is no recovery."""
     made = breaker(failures=1)
-    late = made.begin()
-    made.end(made.begin(), TimeoutError("slow"), 0)
+    late = begin(made)
+    made.end(begin(made), TimeoutError("slow"), 0)
     made.end(late, None, 10)
     assert (made.is_tripped, made.rest_seconds(10)) == (True, 20)
 
@@ -187,9 +215,9 @@ def test_a_late_success_does_not_close_it():
 def test_a_late_request_to_pause_counts():
     """A `Retry-After` holds whenever it comes, also beyond the probe's success."""
     made = breaker(failures=1)
-    late = made.begin()
-    made.end(made.begin(), TimeoutError("slow"), 0)
-    probe = made.begin()
+    late = begin(made)
+    made.end(begin(made), TimeoutError("slow"), 0)
+    probe = begin(made)
     made.end(late, RateLimitError("slow down", retry_after=10.0), 31)
     made.end(probe, None, 32)
     assert (made.is_tripped, made.rest_seconds(32)) == (False, 9)
@@ -200,7 +228,7 @@ def test_no_cooling_at_all():
     made = Breaker(failures=1, cooling_seconds=0, rejected_seconds=0)
     ask(made, TimeoutError("slow"), 5)
     assert made.admits(5)
-    made.begin()
+    begin(made)
     assert not made.admits(5)
 
 
@@ -216,7 +244,7 @@ def test_a_refusal_says_why_and_for_how_long():
     assert (refusal.retryable, refusal.retry_after, refusal.attempts) == (True, 24.5, 0)
     assert made.refusal(5.5) is not refusal
     assert str(cause) == "openai: slow down (HTTP 429)"
-    made.begin()
+    begin(made)
     probing = made.refusal(40)
     assert str(probing).endswith("; another request is finding out whether that is over")
     assert probing.retry_after is None
@@ -228,7 +256,7 @@ def test_what_began_the_rest_is_kept_without_its_traceback():
     try:
         raise ConnectionError("refused") from OSError("no")
     except ConnectionError as exc:
-        made.end(made.begin(), exc, 0)
+        made.end(begin(made), exc, 0)
     refusal = made.refusal(0)
     assert (refusal.__traceback__, refusal.__cause__, refusal.__context__) == (None, None, None)
 
@@ -241,7 +269,7 @@ def test_a_refusal_without_a_cause():
 ENDS = st.sampled_from(
     [
         None,
-        ValidationError("refused", status=400),
+        ValidationError("refused", status=400, code="moderated"),
         TimeoutError("slow"),
         AuthenticationError("key"),
         DeadlineExceededError("cut"),
@@ -263,7 +291,11 @@ class BreakerMachine(RuleBasedStateMachine):
     )
     def make(self, failures, cooling, rejected):
         self.made = Breaker(failures=failures, cooling_seconds=cooling, rejected_seconds=rejected)
-        self.trip_seconds = {Verdict.FAILED: cooling, Verdict.REJECTED: rejected}
+        self.trip_seconds = {
+            Verdict.FAILED: cooling,
+            Verdict.PROVOKED: cooling,
+            Verdict.REJECTED: rejected,
+        }
         self.failures = failures
         self.now = 0.0
         self.open: list[tuple[Ticket, bool]] = []
@@ -281,7 +313,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.made.admits(self.now))
     @rule()
     def begin(self):
-        ticket = self.made.begin()
+        ticket = begin(self.made)
         assert ticket.is_probe == self.made.is_tripped
         self.open.append((ticket, self.made.is_tripped))
 
@@ -319,7 +351,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def fail_until_it_opens(self):
         for _ in range(self.failures):
             if not self.made.is_tripped:
-                self.made.end(self.made.begin(), TimeoutError("slow"), self.now)
+                self.made.end(begin(self.made), TimeoutError("slow"), self.now)
         assert self.made.is_tripped
 
     @invariant()

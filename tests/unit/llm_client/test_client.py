@@ -18,10 +18,10 @@ from llm_bot.llm_client import (
     GenerationError,
     LLMClient,
     LLMError,
+    LLMRequest,
     RateLimitError,
     SystemClock,
     TimeoutError,
-    ValidationError,
 )
 from llm_bot.llm_client.connection import MAX_BODY_BYTES
 from tests.unit.llm_client.scripted_server import (
@@ -222,15 +222,37 @@ async def test_a_deadline_that_has_passed(server, make, seconds):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"timeout_seconds": 0}, {"timeout_seconds": float("nan")}, {"deadline_seconds": float("inf")}],
+    ("options", "error"),
+    [
+        ({"timeout_seconds": 0}, ValueError),
+        ({"timeout_seconds": float("nan")}, ValueError),
+        ({"deadline_seconds": float("inf")}, ValueError),
+        ({"temperature": 2.1}, ValueError),
+        ({"temperature": True}, ValueError),
+        ({"max_tokens": 0}, ValueError),
+        ({"max_tokens": 1.5}, ValueError),
+        ({"messages": [{"role": "bot", "content": "x"}]}, ValueError),
+        ({"messages": [("user", "x")]}, TypeError),
+        ({"messages": 3}, TypeError),
+    ],
 )
-async def test_bounds_that_make_no_sense(server, make, options):
-    """A time-out or deadline that is no amount of time is refused before anything is sent."""
+def test_a_request_that_makes_no_sense(options, error):
+    """It is refused when it is made."""
+    with pytest.raises(error):
+        LLMRequest(**{"messages": "Hello", **options})
+
+
+async def test_complete(server, make):
+    """A text for a text, or for messages as mappings; None, and a log line, where it fails."""
+    server.script(chat("one"), chat("two"), Answer(401))
     async with make() as client:
-        error = await failure_of(client, **options)
-    assert type(error) is ValidationError
-    assert (error.attempts, server.requests) == (0, [])
+        assert await client.complete("Hello") == "one"
+        turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
+        assert await client.complete(turns, "id-7") == "two"
+        assert await client.complete("Hello") is None
+    assert server.requests[0].json["messages"] == [{"role": "user", "content": "Hello"}]
+    assert server.requests[1].json["messages"] == turns
+    assert server.requests[1].headers["x-correlation-id"] == "id-7"
 
 
 async def test_slots_bound_the_requests_on_the_wire(server, make):
@@ -417,7 +439,7 @@ async def test_no_server(clock, unused_port):
     assert type(error) is ConnectionError
     assert f"127.0.0.1:{unused_port}" in str(error)
     assert (error.attempts, error.status) == (3, None)
-    assert clock.slept == [0.5, 1.0]
+    assert clock.slept == [0.75, 1.5]
 
 
 @pytest.fixture

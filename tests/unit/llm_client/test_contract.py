@@ -157,10 +157,12 @@ async def test_refused_parameters_are_learned(provider, pretended, caplog):
             {"top_p", "seed", "max_tokens"},
             {"seed", "max_tokens"},
         ]
+        assert all(body["stream"] is False for body in pretended.chats)
         await client.generate(CHAT)
     assert len(pretended.chats) == 4
-    noted = [record for record in caplog.records if record.message == "llm.request_adapted"]
-    assert [vars(record)["dropped"] for record in noted] == [["temperature"], ["top_p"]]
+    (noted,) = [record for record in caplog.records if record.message == "llm.request_adapted"]
+    assert vars(noted)["dropped"] == ["temperature", "top_p"]
+    assert ["temperature" in said for said in vars(noted)["said"]] == [True, False]
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
@@ -289,7 +291,7 @@ BY_STATUS |= {405: ValidationError, 429: RateLimitError, 500: GenerationError}
 async def test_what_real_servers_answered(recorded, exchange, server, request):
     """Each answer that was recorded is read as what it is, be it asked for with a chat."""
     headers = {"content-type": exchange["headers"].get("content-type", "text/plain")}
-    server.script(Answer(exchange["status"], exchange["body"], headers))
+    server.script(*[Answer(exchange["status"], exchange["body"], headers)] * 8)
     speaks = SPEAKS_AS.get(recorded, "openai")
     async with client_of(speaks, server.url, max_attempts=1) as client:
         alone = LLMRequest([Message("user", "Hello")], max_tokens=8)

@@ -78,14 +78,14 @@ async def test_what_a_refusal_taught_is_no_attempt(server, make):
 
 async def test_lessons_are_bounded(server, make, monkeypatch):
     """Of the models that came first it is forgotten; asking again teaches it again."""
-    monkeypatch.setattr(module, "MAX_LESSONS", 1)
+    monkeypatch.setattr(module, "MAX_MODELS", 1)
     async with make(parameters={"temperature": 1}) as client:
         for model in ("a", "b", "a"):
             server.script(refuse("temperature"), chat())
             await client.generate(request(model=model))
         server.script(refuse("top_p"), chat())
         await client.generate(request(model="a", parameters={"top_p": 0.5}))
-        assert len(client._providers[0]._lessons) == 1
+        assert len(client.quirks["openai"]) == 1
     sent = server.requests[-1].json
     assert "temperature" not in sent
     assert "top_p" not in sent
@@ -114,7 +114,7 @@ async def test_an_unknown_model_makes_the_list_doubtful(server, make):
 
 async def test_an_odd_answer_is_told_once(server, make, caplog, monkeypatch):
     """Once for each model, and not for more models than can be of use."""
-    monkeypatch.setattr(module, "MAX_DOUBTS", 2)
+    monkeypatch.setattr(module, "MAX_MODELS", 2)
     caplog.set_level(logging.WARNING, "llm_bot")
     long = "word " * 1000
     async with make(provider="ollama") as client:

@@ -28,10 +28,10 @@ def passing(retry_after: float | None = None) -> LLMError:
 
 @pytest.mark.parametrize(
     ("attempt", "chance", "expected"),
-    [(1, 1.0, 1.0), (2, 1.0, 2.0), (3, 0.5, 2.0), (6, 1.0, 30.0), (2, 0.0, 0.0), (10**6, 1.0, 30)],
+    [(1, 1.0, 1.0), (2, 1.0, 2.0), (3, 0.5, 3.0), (6, 1.0, 30.0), (2, 0.0, 1.0), (10**6, 1.0, 30)],
 )
 def test_backoff_doubles_up_to_its_cap(attempt, chance, expected):
-    """The pause is anywhere between nothing and the doubled delay, never above the cap."""
+    """The pause is in the upper half of the doubled delay, never above the cap."""
     assert backoff_seconds(POLICY, attempt, chance) == expected
 
 
