@@ -25,17 +25,22 @@ from llm_bot.config.loader import load_config
 from llm_bot.decisions import DecisionRecord
 from llm_bot.logging_config import configure_logging
 from llm_bot.models import ChatLine
-from llm_bot.room import Room
+from llm_bot.room import RoomObserver
 
 
-def note(_: Room, record: DecisionRecord, line: ChatLine) -> None:
-    """One decision was made."""
-    LATENCIES.append(time.monotonic_ns() - int(line.correlation_id))
-    HEARD[0] += record.outcome is not None
+class Count(RoomObserver):
+    """Counts decisions."""
+
+    def on_decision(self, record: DecisionRecord, _line: ChatLine) -> None:
+        HEARD[0] += record.outcome is not None
 
 
-def count(_: Room, record: DecisionRecord, __: ChatLine) -> None:
-    HEARD[0] += record.outcome is not None
+class Note(RoomObserver):
+    """Counts decisions, and how long each took."""
+
+    def on_decision(self, record: DecisionRecord, line: ChatLine) -> None:
+        LATENCIES.append(time.monotonic_ns() - int(line.correlation_id))
+        HEARD[0] += record.outcome is not None
 
 
 async def main(mode: str, path: Path, sampler: Sampler | None) -> None:
@@ -45,12 +50,13 @@ async def main(mode: str, path: Path, sampler: Sampler | None) -> None:
     def said() -> dict[str, Any]:
         return told() | ({} if sampler is None else {"samples": sampler.taken()})
 
-    def ready() -> None:
+    observer = Note() if mode == "time" else Count()
+    app = App(config, stop=asyncio.Event(), observers=[observer])
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(app.run())
+        await app.ready.wait()
         threading.Thread(target=answer, args=(said,), daemon=True).start()
         print(json.dumps({"ready": True}), flush=True)
-
-    hook = note if mode == "time" else count
-    await App(config, stop=asyncio.Event(), on_decision=hook, on_ready=ready).run()
 
 
 if __name__ == "__main__":

@@ -6,27 +6,24 @@ import asyncio
 import gc
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from llm_bot import __version__
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.agents.schemas import Insight
 from llm_bot.config import Config, NatsConfig
-from llm_bot.decisions import DecisionRecord
 from llm_bot.errors import BusUnavailableError
-from llm_bot.event_handler.lines import OnDecision
 from llm_bot.health import HealthServer
 from llm_bot.llm_client import LLMClient
 from llm_bot.logging_config.sampler import FloodSampler
-from llm_bot.models import ChatLine, Dialect
+from llm_bot.models import Dialect
 from llm_bot.observability.metrics import CountedModel, Metrics
 from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Bus, Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import RETRY_SECONDS, OutboundBuffer
-from llm_bot.room import Room
+from llm_bot.room import Room, RoomObserver
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.announcer import Announcer
 from llm_bot.runtime.bus_factory import make_bus
@@ -49,9 +46,9 @@ log = logging.getLogger(__name__)
 class App:
     """One run of the daemon. `run` is its whole life; `stop` ends it.
 
-    `on_decision` is told of every line as soon as it is decided about, `on_ready` once when the
-    rooms are heard. `load` reads the configuration anew when `request_reload` was called.
-    `announces`: say on the bus that this service is there, and that it ends.
+    `ready` is set when the rooms are heard. `observers` are told what happens in them. `load` reads
+    the configuration anew when `request_reload` was called. `announces`: say on the bus that this
+    service is there, and that it ends.
     """
 
     def __init__(
@@ -62,8 +59,7 @@ class App:
         bus: Bus | None = None,
         clock: Clock | None = None,
         rng: Callable[[], float] = random.random,
-        on_decision: OnDecision | None = None,
-        on_ready: Callable[[], None] | None = None,
+        observers: Sequence[RoomObserver] = (),
         load: Load | None = None,
         manager: ServiceManager | None = None,
         announces: bool = False,
@@ -73,8 +69,7 @@ class App:
         self._stop = stop
         self._clock = clock or SystemClock()
         self._rng = rng
-        self._on_decision = on_decision
-        self._on_ready = on_ready
+        self.ready = asyncio.Event()
         self._bus = bus or make_bus(config, self._clock, rng)
         self._started_at = self._clock.monotonic()
         self._tally = Tally()
@@ -117,6 +112,9 @@ class App:
                 shows_text=lambda: demo is not None or self.config.logging.content == "full",
                 demo=demo,
             )
+        self._observers = tuple(observers)
+        if self.live is not None:
+            self._observers += (self.live.feed,)
 
     @property
     def config(self) -> Config:
@@ -147,8 +145,7 @@ class App:
                     self._manager.ready()
                     if self._announcer is not None:
                         self._announcer.start(tasks, port=self._port)
-                    if self._on_ready is not None:
-                        self._on_ready()
+                    self.ready.set()
                     _freeze_gc()
                     await self._serve(model)
                 await self._finish()
@@ -220,23 +217,11 @@ class App:
             dialects=dialects(self.config.nats),
             source=self.config.instance,
             request_timeout=self.config.nats.request_timeout,
-            # Asked for every line: where nobody looks, not even a call is to be paid.
-            on_decision=self._note_decision if self.live is not None else self._on_decision,
-            on_insight=self._note_insight,
+            observers=self._observers,
         )
 
     def _all_rooms(self) -> list[Room]:
         return [service.room for service in self._rooms]
-
-    def _note_decision(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
-        if self.live is not None:
-            self.live.feed.note_line(room, record, line)
-        if self._on_decision is not None:
-            self._on_decision(room, record, line)
-
-    def _note_insight(self, insight: Insight) -> None:
-        if self.live is not None and not insight.is_private:
-            self.live.feed.note_insight(insight.channel, insight.shown())
 
     async def _listen(self, shared: SharedServices, tasks: asyncio.TaskGroup) -> bool:
         """Hear all rooms; false if the order to stop came while the bus was away."""

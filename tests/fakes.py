@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from llm_bot.decisions import DecisionRecord
 from llm_bot.llm_client import (
     Attempt,
     AttemptStatus,
@@ -12,6 +13,28 @@ from llm_bot.llm_client import (
     LLMResponse,
     Usage,
 )
+from llm_bot.models import ChatLine, LineKind
+from llm_bot.room import RoomObserver
+
+
+class Recorder(RoomObserver):
+    """Keeps the records of what was decided, and of what has ended."""
+
+    def __init__(self) -> None:
+        self.records: list[DecisionRecord] = []
+        self.lines: list[ChatLine] = []
+        self.concluded: list[DecisionRecord] = []
+
+    @property
+    def ticks(self) -> list[DecisionRecord]:
+        return [record for record in self.records if record.event == LineKind.TICK]
+
+    def on_decision(self, record: DecisionRecord, line: ChatLine) -> None:
+        self.records.append(record)
+        self.lines.append(line)
+
+    def on_concluded(self, record: DecisionRecord) -> None:
+        self.concluded.append(record)
 
 
 class ManualClock:

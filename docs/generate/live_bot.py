@@ -66,19 +66,19 @@ class _Stage:
         self.port = free_port()
 
     async def play(self) -> Evening:
-        stop, ready = asyncio.Event(), asyncio.Event()
+        stop = asyncio.Event()
         await self.bus.overhear(">", self._note)
         await self.bus.overhear("kryten.robot.command", self._dispatch)
         await self.bus.overhear("kryten.user_level.>", self._tell_login)
         with captured_log() as lines:
-            await self._run(stop, ready)
+            await self._run(stop)
         for line in lines:
             line["timestamp"] = iso_time(self.clock.time())  # the log has a clock of its own
             self.evening.log.setdefault(line["message"], steady(line))
         self.evening.heard = tuple(dict.fromkeys(self.bus.patterns))
         return self.evening
 
-    async def _run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    async def _run(self, stop: asyncio.Event) -> None:
         async with (
             asyncio.timeout(PATIENCE_SECONDS),
             model_server(self.clock, _ANSWERS) as address,
@@ -91,11 +91,10 @@ class _Stage:
                 bus=self.bus,
                 clock=self.clock,
                 rng=lambda: 0.5,
-                on_ready=ready.set,
                 announces=True,
             )
             tasks.create_task(app.run())
-            await ready.wait()
+            await app.ready.wait()
             await self._scenes(app)
             stop.set()
 

@@ -10,7 +10,7 @@ from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.recording import RecordedEvent, at_speed, shifted
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.models import ChatLine
-from llm_bot.room import Room
+from llm_bot.room import RoomObserver
 
 OPENING_PAUSE_SECONDS = 0.06
 """Real seconds between lines until the first that is answered: nobody waits for a demo."""
@@ -19,7 +19,7 @@ OPENING_FILM_SECONDS = 40.0
 """By then somebody has named the bot; a configuration without triggers doesn't rush on."""
 
 
-class FilmPlayer:
+class FilmPlayer(RoomObserver):
     """`film` says how fast the recording goes and stands still at rate 0; `clock` is the bot's.
 
     `is_open` is set once the bot is told who is here: whoever came before would be unknown.
@@ -33,8 +33,8 @@ class FilmPlayer:
         self._clock = clock
         self._has_admitted = False
 
-    def decided(self, _room: Room, record: DecisionRecord, _line: ChatLine) -> None:
-        """For `App(on_decision=...)`: the opening ends with the first line that is answered."""
+    def on_decision(self, record: DecisionRecord, _line: ChatLine) -> None:
+        """The opening ends with the first line that is answered."""
         self._has_admitted = self._has_admitted or record.outcome is None
 
     async def play(self, events: Sequence[RecordedEvent]) -> None:

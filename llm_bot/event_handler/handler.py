@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llm_bot.decisions import Delivery, Outcome
-from llm_bot.event_handler.lines import Insights, LineHandler, OnDecision
+from llm_bot.event_handler.lines import LineHandler
 from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import (
     ChatCleared,
@@ -18,7 +18,6 @@ from llm_bot.models import (
     Dialect,
     LoggedIn,
     MediaChanged,
-    Origin,
     PersonChanged,
     PersonJoined,
     PersonLeft,
@@ -37,7 +36,7 @@ _KRYTEN = Dialect.KRYTEN  # in Python 3.11 this look-up takes as long as a call
 
 
 class EventHandler:
-    """Hears one room. `on_decision` is told of every line once it is decided about."""
+    """Hears one room."""
 
     def __init__(
         self,
@@ -48,23 +47,12 @@ class EventHandler:
         clock: Clock,
         rng: Callable[[], float],
         drops: FloodSampler,
-        on_pause: Callable[[float], None],
-        on_decision: OnDecision | None = None,
-        on_place: Callable[[], None] | None = None,
-        insights: Insights | None = None,
     ) -> None:
-        """`on_place` is told once, when an envelope says how the connector spells the room.
-        `insights` are told of each public line that is remembered."""
         self._room = room
         self._tally = tally
         self._clock = clock
         self._drops = drops
-        self._on_pause = on_pause
-        self._on_place = on_place
-        self._insights = insights
-        self._hear_line = LineHandler(
-            room, limiter=limiter, rng=rng, on_decision=on_decision, insights=insights
-        ).hear
+        self._hear_line = LineHandler(room, limiter=limiter, rng=rng).hear
         self._handlers: dict[type, Callable[[Any], None]] = {
             ChatLine: self._hear_line,
             MediaChanged: self._change_media,
@@ -89,10 +77,7 @@ class EventHandler:
             and (line := parse_usual(event, heard_at, arrived, domain)) is not None
         ):
             room.tally.events["chatmsg"] += 1
-            if self._on_place is None and line.origin.channel:
-                room.origin = line.origin
-            else:
-                self._note_origin(line.origin)
+            room.note_origin(line.origin)
             self._hear_line(line)
         else:
             self._handle_any(event, dialect, heard_at, arrived)
@@ -105,22 +90,13 @@ class EventHandler:
         )
         if type(heard) is ParsedEvent:
             room.tally.events[heard.event_type] += 1
-            self._note_origin(heard.origin)
+            room.note_origin(heard.origin)
             self._handlers[type(heard.event)](heard.event)
         elif type(heard) is Rejected:
             room.tally.events[heard.event_type] += 1
             self._note_drop(heard, len(event.data), arrived)
         else:
             room.tally.events["other"] += 1
-
-    def _note_origin(self, origin: Origin) -> None:
-        room, known = self._room, self._room.origin
-        # A bare payload doesn't unlearn how the same connector's envelopes spell the room.
-        if origin.channel or known is None or known.dialect is not origin.dialect:
-            room.origin = origin
-            if self._on_place is not None and origin.domain:
-                tell, self._on_place = self._on_place, None
-                tell()
 
     def learn(self, event_type: str, data: bytes) -> bool:
         """Take what was asked for, in the form of the event that would tell it; false if it can't
@@ -182,9 +158,7 @@ class EventHandler:
             )
 
     def _clear(self, _: ChatCleared) -> None:
-        self._room.window.clear()
-        if self._insights is not None:
-            self._insights.forget()
+        self._room.clear()
 
     def _send_refused(self, event: SendRefused) -> None:
         """CyTube did not take a line: evidence against the oldest one under way."""
@@ -192,7 +166,7 @@ class EventHandler:
         if event.event == "noflood":
             room.is_muted_by_server = True
         if event.pause_seconds is not None:
-            self._on_pause(event.pause_seconds)
+            room.pause_sending(event.pause_seconds, self._clock.monotonic())
         private = True if event.text.startswith("PM failed") else None
         sent = room.confirmations.refuse(private=private)
         if sent is None:

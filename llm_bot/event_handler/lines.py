@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, Delivery, IgnoredBecause, Outcome
@@ -25,37 +24,14 @@ log = logging.getLogger(__name__)
 _CHAT = LineKind.CHAT
 _FRESH = Freshness.FRESH
 
-OnDecision = Callable[[Room, DecisionRecord, ChatLine], None]
-
-
-class Insights(Protocol):
-    """Who looks at the conversation beside the bot, and later: a line is only noted."""
-
-    def note_line(self, line: WindowLine) -> object: ...
-
-    def forget(self) -> None:
-        """The conversation so far was taken back."""
-        ...
-
 
 class LineHandler:
-    """Takes the lines of one room. `on_decision` is told of each once it is decided about."""
+    """Takes the lines of one room."""
 
-    def __init__(
-        self,
-        room: Room,
-        *,
-        limiter: RateLimiter,
-        rng: Callable[[], float],
-        on_decision: OnDecision | None = None,
-        insights: Insights | None = None,
-    ) -> None:
-        """`insights` are told of each public line that is remembered."""
+    def __init__(self, room: Room, *, limiter: RateLimiter, rng: Callable[[], float]) -> None:
         self._room = room
         self._limiter = limiter
         self._rng = rng
-        self._on_decision = on_decision
-        self._note_line = _unheeded if insights is None else insights.note_line
 
     def hear(self, line: ChatLine) -> None:
         """Place a line, decide about it, and record both."""
@@ -83,8 +59,7 @@ class LineHandler:
             return
         remembered = WindowLine(line.user, text, line.time, False, line.correlation_id)
         if is_public:
-            room.window.add(remembered)
-            self._note_line(remembered)
+            room.remember(remembered)
             room.note_other_line()
         else:
             room.window_of(line).add(remembered)
@@ -110,12 +85,13 @@ class LineHandler:
         freshness = room.replays.judge(line)
         remembered = WindowLine(line.user, line.text, line.time, True, line.correlation_id)
         if freshness is Freshness.FRESH:
-            if line.text:
+            is_public = line.kind is _CHAT
+            if line.text and is_public:
+                room.remember(remembered)
+            elif line.text:
                 room.window_of(line).add(remembered)
-                if line.kind is LineKind.CHAT:
-                    self._note_line(remembered)
             room.note_own_line(line, line.arrived)
-            if line.kind is LineKind.CHAT:
+            if is_public:
                 room.is_muted_by_server = False
             sent = room.confirmations.confirm(line.to, line.text)
             if sent is not None:
@@ -203,7 +179,7 @@ class LineHandler:
         record = self._record(line, decision)
         self._room.loops(line).note_answered(line.user.lower(), line.arrived)
         job = Job(line, decision.trigger, decision.permit, record, self._deadline(line))
-        self._room.lane(line.kind).put(job)
+        self._room.add_job(job)
 
     def _replace(self, line: ChatLine, decision: Replace) -> None:
         record = self._record(line, decision)
@@ -235,12 +211,8 @@ class LineHandler:
             line.text,
         )
         if outcome is not None:
-            room.note_concluded(record, outcome)
+            # The member itself is a str; to ask for its `value` takes as long as the counting.
+            room.tally.decisions[outcome] += 1
         room.decisions.add(record)
-        if self._on_decision is not None:
-            self._on_decision(room, record, line)
+        room.note_decision(record, line)
         return record
-
-
-def _unheeded(_: WindowLine) -> None:
-    """Nobody looks at the conversation."""

@@ -34,9 +34,6 @@ from llm_bot.wire.commands import (
 
 log = logging.getLogger(__name__)
 
-MAX_PAUSE_SECONDS = 60.0
-"""However long a pause CyTube asks for."""
-
 RETRY_SECONDS = 0.05
 """Between two tries at a bus that says it is there and isn't, or the other way round."""
 
@@ -105,13 +102,7 @@ class RoomDelivery:
         self._request_timeout = request_timeout
         self._has_answered = False
         self._turn = asyncio.Lock()
-        self._next_at = clock.monotonic()
         self._timers: set[asyncio.TimerHandle] = set()
-
-    def pause(self, seconds: float) -> None:
-        """CyTube asked for a pause."""
-        until = self._clock.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
-        self._next_at = max(self._next_at, until)
 
     async def send(
         self, text: str, line: ChatLine, record: DecisionRecord, deadline: float
@@ -159,8 +150,9 @@ class RoomDelivery:
 
     def _judge(self, sent: Sent, result: SendResult) -> SendResult:
         """The end of a send: `result` is what the answer says, evidence from the room outweighs."""
-        now = self._clock.monotonic()
-        self._next_at = max(self._next_at, now + self._room.config.replies.min_interval_seconds)
+        room = self._room
+        earliest = self._clock.monotonic() + room.config.replies.min_interval_seconds
+        room.may_send_at = max(room.may_send_at, earliest)
         if result.state is SendState.FAILED:
             self._room.confirmations.forget(sent)
             was_seen = sent.is_settled and sent.record.outcome is Outcome.REPLIED
@@ -176,7 +168,7 @@ class RoomDelivery:
         """Wait for the pause of the room and for the bus; what speaks against sending, or None."""
         while True:
             left = self._left(deadline)
-            pause = self._next_at - self._clock.monotonic()
+            pause = self._room.may_send_at - self._clock.monotonic()
             if left <= 0 or pause > left:
                 return SendResult(SendState.TOO_LATE, "the deadline passed before it could be sent")
             if pause > 0:

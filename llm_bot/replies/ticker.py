@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.decisions import DecisionRecord, Outcome
-from llm_bot.event_handler.lines import OnDecision
 from llm_bot.llm_client import LLMError
 from llm_bot.models import ChatLine, LineKind, Origin
 from llm_bot.ports import Clock
@@ -34,14 +33,12 @@ class Ticker:
         limiter: RateLimiter,
         clock: Clock,
         rng: Callable[[], float],
-        on_decision: OnDecision | None = None,
     ) -> None:
         self._room = room
         self._agent = agent
         self._limiter = limiter
         self._clock = clock
         self._rng = rng
-        self._on_decision = on_decision
 
     async def run(self) -> None:
         """Tick until cancelled, or until a reload has taken the trigger away."""
@@ -73,8 +70,7 @@ class Ticker:
         if silence is not None:
             room.tally.triggers_suppressed[armed.kind, silence.outcome.value] += 1
             room.conclude(record, silence.outcome, silence.detail)
-        if self._on_decision is not None:
-            self._on_decision(room, record, tick)
+        room.note_decision(record, tick)
 
     async def _look(
         self,
@@ -117,7 +113,7 @@ class Ticker:
             return decision
         room.tally.triggers_fired[armed.kind] += 1
         deadline = tick.arrived + room.config.replies.deadline_seconds
-        room.public_lane.put(Job(tick, armed, decision.permit, record, deadline))
+        room.add_job(Job(tick, armed, decision.permit, record, deadline))
         return None
 
     def _failed(self, error: BaseException) -> Silent:

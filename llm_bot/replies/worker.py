@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
-from llm_bot.decisions import DecisionRecord, Delivery, Outcome, ReplyRecord
+from llm_bot.decisions import Delivery, Outcome, ReplyRecord
 from llm_bot.models import ChatLine, LineKind
 from llm_bot.ports import Clock
 from llm_bot.replies.delivery import RoomDelivery, SendState
@@ -17,8 +17,6 @@ from llm_bot.room.lane import Lane
 from llm_bot.triggers.gates import Job
 
 log = logging.getLogger(__name__)
-
-NoteReply = Callable[[DecisionRecord], object]
 
 CANNED_LINE_SECONDS = 60.0
 """At most one canned line a room in this time."""
@@ -36,24 +34,24 @@ class LaneWorker:
         delivery: RoomDelivery,
         clock: Clock,
         rng: Callable[[], float],
-        note_reply: NoteReply | None = None,
     ) -> None:
-        """`note_reply` is told of the record of each reply that was sent."""
         self._room = room
         self._lane = lane
         self._agent = agent
         self._delivery = delivery
         self._clock = clock
         self._rng = rng
-        self._note_reply = note_reply
         self._wake = asyncio.Event()
         self._is_finishing = False
-        lane.on_put = self._wake.set
+
+    def wake(self) -> None:
+        """Something may wait in the lane."""
+        self._wake.set()
 
     def finish(self) -> None:
         """Do what is left, then end."""
         self._is_finishing = True
-        self._wake.set()
+        self.wake()
 
     async def run(self) -> None:
         """Work until `finish`. Cancelled, it concludes what is left as `shutdown`."""
@@ -140,8 +138,7 @@ class LaneWorker:
         room.tally.reply_seconds.observe(reply.total_seconds)
         if reply.relevance is not None:
             room.tally.relevance.observe(reply.relevance)
-        if self._note_reply is not None:
-            self._note_reply(job.record)
+        room.note_reply(job.record)
         log.info(
             "reply.sent",
             extra={**self._ids(job), **reply_fields(reply), **self._texts(job, said.text)},

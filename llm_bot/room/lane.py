@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 from llm_bot.triggers.gates import Job
 
 
 class Lane:
-    """First in, first out, at most `size` jobs and one for each user.
+    """First in, first out, at most `size` jobs and one for each user."""
 
-    `on_put` is called after a job was put; whoever works the lane waits for it.
-    """
-
-    __slots__ = ("_jobs", "on_put", "size")
+    __slots__ = ("_jobs", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._jobs: deque[Job] = deque()
-        self.on_put: Callable[[], None] = _nobody_waits
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -35,7 +30,6 @@ class Lane:
 
     def put(self, job: Job) -> None:
         self._jobs.append(job)
-        self.on_put()
 
     def replace(self, older: Job, newer: Job) -> None:
         """Put `newer` in the place of `older`, which waits."""
@@ -44,7 +38,3 @@ class Lane:
     def take(self) -> Job | None:
         """The oldest job, None if there is none."""
         return self._jobs.popleft() if self._jobs else None
-
-
-def _nobody_waits() -> None:
-    """Before a worker runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable
 
 from llm_bot.config import ContextualTriggerConfig, RoomConfig, TriggerConfig
 from llm_bot.config.triggers import TRIGGER_KINDS
@@ -14,18 +13,20 @@ from llm_bot.context_window import (
     WindowLine,
 )
 from llm_bot.decisions import DecisionLog, DecisionRecord, Delivery, Outcome
-from llm_bot.insights.stream_buffer import StreamBuffer
+from llm_bot.insights.stream_buffer import StreamBuffer, StreamTrack
 from llm_bot.models import ChatLine, LineKind, Media, Origin
 from llm_bot.response_processor import ResponseProcessor
 from llm_bot.response_processor.guard import Guard
 from llm_bot.room.confirmations import Confirmations
 from llm_bot.room.lane import Lane
 from llm_bot.room.loops import LoopDetector
+from llm_bot.room.observer import RoomObserver
 from llm_bot.room.replays import ReplayDetector
 from llm_bot.room.roster import Roster
 from llm_bot.room.tally import RoomTally
 from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
+from llm_bot.triggers.gates import Job
 from llm_bot.triggers.registry import make_trigger
 
 SERVER_NAME = "[server]"
@@ -35,8 +36,16 @@ REPEATED_MEDIA_SECONDS = 5.0
 """The first `changeMedia` seen with more on its clock tells what is on, not that it just began."""
 
 
+MAX_PAUSE_SECONDS = 60.0
+"""However long a pause CyTube asks for."""
+
+
 class Room:
-    """The state of one room. `key` is its name in lower case."""
+    """The state of one room. `key` is its name in lower case.
+
+    `observers` are told what happens in it. `may_send_at` is the monotonic time from which the next
+    line may be sent.
+    """
 
     def __init__(self, config: RoomConfig, *, secrets: tuple[str, ...]) -> None:
         self.config = config
@@ -59,7 +68,7 @@ class Room:
         self.stream = StreamBuffer(config.insights.size)
         self.tally = RoomTally()
         self.confirmations = Confirmations()
-        self.on_concluded: Callable[[DecisionRecord], None] | None = None
+        self.observers: tuple[RoomObserver, ...] = ()
         self.public_lane = Lane(config.replies.queue_size)
         self.private_lane = Lane(config.replies.queue_size)
         self.own_lines: deque[str] = deque(
@@ -70,6 +79,7 @@ class Room:
         self.media_changed_at: float | None = None
         self.origin: Origin | None = None
         self.is_muted_by_server = False
+        self.may_send_at = 0.0
         self.canned_line_at: float | None = None
         self.ignored_users = frozenset(
             {SERVER_NAME, *(name.lower() for name in config.bot.ignored_users)}
@@ -146,6 +156,32 @@ class Room:
     def lane(self, kind: LineKind) -> Lane:
         return self.private_lane if kind is LineKind.PM else self.public_lane
 
+    def add_job(self, job: Job) -> None:
+        """A reply is to be made."""
+        self.lane(job.line.kind).put(job)
+        for observer in self.observers:
+            observer.on_job()
+
+    def note_origin(self, origin: Origin) -> None:
+        """Where an event came from, which is where an answer goes."""
+        known = self.origin
+        # A bare payload doesn't unlearn how the same connector's envelopes spell the room.
+        if origin.channel or known is None or known.dialect is not origin.dialect:
+            self.origin = origin
+            if origin.domain and not (known is not None and known.domain):
+                for observer in self.observers:
+                    observer.on_origin()
+
+    def clear(self) -> None:
+        """A moderator has taken back what was said."""
+        self.window.clear()
+        for observer in self.observers:
+            observer.on_cleared()
+
+    def pause_sending(self, seconds: float, now: float) -> None:
+        """CyTube asked for a pause; `now` is monotonic seconds."""
+        self.may_send_at = max(self.may_send_at, now + min(seconds, MAX_PAUSE_SECONDS))
+
     def is_worth_asking(self, text: str) -> bool:
         """Whether any trigger may fire on a public line of that text.
 
@@ -166,6 +202,11 @@ class Room:
             return self.window
         is_own = line.user.lower() in self.own_keys
         return self.private_windows.of(line.to if is_own else line.user)
+
+    def remember(self, line: WindowLine) -> None:
+        """A public line was said just now."""
+        self.window.add(line)
+        self.stream.add(StreamTrack.CONVERSATION, line)
 
     def loops(self, line: ChatLine) -> LoopDetector:
         """Who watches over the conversation that `line` is part of."""
@@ -245,20 +286,26 @@ class Room:
         return max(0.0, self.media_changed_at + cooldown - now)
 
     def conclude(self, record: DecisionRecord, outcome: Outcome, detail: str = "") -> None:
-        """Set the outcome of a record, once, and count it; a second one changes nothing."""
+        """Set the outcome of a record that has none, count it and tell it; a second one changes
+        nothing."""
         if record.outcome is not None:
             return
         record.outcome = outcome
         if detail:
             record.detail = detail
-        self.note_concluded(record, outcome)
-
-    def note_concluded(self, record: DecisionRecord, outcome: Outcome) -> None:
-        """A record has got that outcome: count it, and tell whoever wants to know."""
-        # The member itself is a str; to ask for its `value` takes as long as all the rest here.
         self.tally.decisions[outcome] += 1
-        if self.on_concluded is not None:
-            self.on_concluded(record)
+        for observer in self.observers:
+            observer.on_concluded(record)
+
+    def note_decision(self, record: DecisionRecord, line: ChatLine) -> None:
+        """A line or a tick was decided about."""
+        for observer in self.observers:
+            observer.on_decision(record, line)
+
+    def note_reply(self, record: DecisionRecord) -> None:
+        """A reply was sent."""
+        for observer in self.observers:
+            observer.on_reply(record)
 
     def note_delivery(self, record: DecisionRecord, delivery: Delivery) -> None:
         """What became of a line that was sent."""

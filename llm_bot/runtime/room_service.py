@@ -15,9 +15,9 @@ from llm_bot.agents.insight import InsightAgent, InsightSettings
 from llm_bot.agents.publishing import insights_subject, publish_insights
 from llm_bot.agents.schemas import Insight
 from llm_bot.config import RoomConfig
+from llm_bot.decisions import DecisionRecord
 from llm_bot.errors import BusError
 from llm_bot.event_handler import EventHandler
-from llm_bot.event_handler.lines import OnDecision
 from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Bus, Clock, Event, Subscription
@@ -25,7 +25,7 @@ from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.replies.ticker import Ticker
 from llm_bot.replies.worker import LaneWorker
-from llm_bot.room import Room
+from llm_bot.room import Room, RoomObserver
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomSync
 from llm_bot.wire import event_subjects
@@ -50,11 +50,10 @@ class SharedServices(msgspec.Struct, frozen=True):
     dialects: tuple[Dialect, ...]
     source: str
     request_timeout: float
-    on_decision: OnDecision | None = None
-    on_insight: Callable[[Insight], None] | None = None
+    observers: tuple[RoomObserver, ...] = ()
 
 
-class RoomService:
+class RoomService(RoomObserver):
     """Hears and answers one room, from `start` and `listen` until `finish`, or `leave` and `close`.
 
     A reload subscribes to what is new first: nothing counts as heard before the room is started, or
@@ -63,6 +62,7 @@ class RoomService:
 
     def __init__(self, room: Room, shared: SharedServices) -> None:
         self.room = room
+        room.observers = (self, *shared.observers)
         self._shared = shared
         self._subscriptions: dict[str, Subscription] = {}
         # Events on other subjects that are subscribed to are left alone.
@@ -89,10 +89,6 @@ class RoomService:
             clock=shared.clock,
             rng=shared.rng,
             drops=shared.drops,
-            on_pause=self._delivery.pause,
-            on_decision=shared.on_decision,
-            on_place=lambda: self.introduction.ask(),
-            insights=self.insights,
         )
         self.introduction = RoomSync(
             room,
@@ -111,7 +107,6 @@ class RoomService:
                 delivery=self._delivery,
                 clock=shared.clock,
                 rng=shared.rng,
-                note_reply=self.insights.note_reply,
             )
             for lane in (room.public_lane, room.private_lane)
         ]
@@ -121,7 +116,6 @@ class RoomService:
             limiter=shared.limiter,
             clock=shared.clock,
             rng=shared.rng,
-            on_decision=shared.on_decision,
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._ticking: asyncio.Task[None] | None = None
@@ -160,8 +154,26 @@ class RoomService:
 
     def _note_insight(self, insight: Insight) -> None:
         self.room.tally.insights[insight.kind.value] += 1
-        if self._shared.on_insight is not None:
-            self._shared.on_insight(insight)
+        if not insight.is_private:
+            for observer in self._shared.observers:
+                observer.on_insight(insight.channel, insight.shown())
+
+    def on_job(self) -> None:
+        """Let whoever is free take it."""
+        for worker in self._workers:
+            worker.wake()
+
+    def on_origin(self) -> None:
+        """Ask what couldn't be asked before."""
+        self.introduction.ask()
+
+    def on_reply(self, record: DecisionRecord) -> None:
+        """Let the insights see it."""
+        self.insights.note_reply(record)
+
+    def on_cleared(self) -> None:
+        """Let the insights forget it, too."""
+        self.insights.forget()
 
     def _restart_ticker(self) -> None:
         """Let the timer run as the configuration has it now, or not at all."""

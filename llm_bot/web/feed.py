@@ -17,7 +17,7 @@ import msgspec
 
 from llm_bot.decisions import DecisionRecord, Delivery, Outcome
 from llm_bot.models import ChatLine
-from llm_bot.room import Room
+from llm_bot.room import RoomObserver
 
 ENTRIES_KEPT = 2000
 CHARACTERS_KEPT = 500_000
@@ -64,7 +64,7 @@ class Bell(Protocol):
     def set(self) -> None: ...
 
 
-class Feed:
+class Feed(RoomObserver):
     """The newest entries of all rooms, numbered from 1 without gaps.
 
     `epoch` tells this feed from the one of an earlier process, whose numbers mean nothing here.
@@ -93,17 +93,14 @@ class Feed:
 
     # --- what happens ---
 
-    def note_line(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
-        """A line was decided about: the bot's own ones too. Fits `App(on_decision=...)`.
+    def on_decision(self, record: DecisionRecord, line: ChatLine) -> None:
+        """A line was decided about: the bot's own ones too.
 
         Ticks with nothing to join in on are left out: in a quiet night there would be little else.
-        Where nobody else wants to be told how a reply ends, this sees to it that the feed is.
         """
         answers = 0
         outcome = record.outcome
         if outcome is None:
-            if room.on_concluded is None:
-                room.on_concluded = self.note_concluded
             self._wait_for_end(record)
         elif outcome is _OWN_LINE:
             answers, self._just_echoed = self._just_echoed, 0
@@ -111,8 +108,8 @@ class Feed:
             return
         self._add((LineEntry, len(line.text), (record, line.to, answers)))
 
-    def note_concluded(self, record: DecisionRecord) -> None:
-        """The outcome of a record was set, of one that was noted as a line or wasn't yet."""
+    def on_concluded(self, record: DecisionRecord) -> None:
+        """The outcome of a record was set; one that isn't known as a line yet is left alone."""
         found = self._under_way.pop(id(record), None)
         if found is None:
             return
@@ -123,7 +120,7 @@ class Feed:
             self._just_echoed = number
         self._add((EndEntry, 0, (record, number)))
 
-    def note_insight(self, channel: str, insight: Mapping[str, Any]) -> None:
+    def on_insight(self, channel: str, insight: Mapping[str, Any]) -> None:
         """Something was observed: `kind`, and as it comes `text`, `value`, `about`, `time`."""
         size = sum(len(value) for value in insight.values() if isinstance(value, str))
         self._add((InsightEntry, size, (channel, dict(insight))))

@@ -19,6 +19,7 @@ from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.health import HealthServer
 from llm_bot.web.access import Access
 from llm_bot.web.demo_actions import DemoActions
+from llm_bot.web.feed import Feed
 from llm_bot.web.server import LivePage
 from tests.servers import LOOPBACK
 from tests.unit.llm_client.scripted_server import ScriptedServer
@@ -78,15 +79,14 @@ class Stage:
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.model)
         config = self._config()
-        ready = asyncio.Event()
         token = config.health.token
+        feed = Feed()
         app = self.app = App(
             config,
             stop=self._stop,
             bus=self.bus,
             rng=lambda: 0.7,
-            on_decision=lambda *told: self.page.feed.note_line(*told),
-            on_ready=ready.set,
+            observers=[feed],
         )
         self.page = LivePage(
             Access(config.health.host, lambda: token.get_secret_value() if token else None),
@@ -96,6 +96,7 @@ class Stage:
             status=app.status,
             shows_text=lambda: self._shows_text,
             demo=self._demo,
+            feed=feed,
         )
         for name in self._names:
             connector = StandInConnector(self.bus, channel=name, domain=DOMAIN, bot_name=BOT)
@@ -103,7 +104,7 @@ class Stage:
         running = asyncio.create_task(app.run())
         self._stack.push_async_callback(self._end, running)
         async with asyncio.timeout(10):
-            await ready.wait()
+            await app.ready.wait()
         await self.serve(0)
         return self
 

@@ -99,7 +99,7 @@ async def test_reload_of_the_page_loses_nothing(chrome: Browser):
         page = await opened(chrome, stage)
         for number in range(30):
             await stage.room.say("alice", f"line {number}")
-        stage.page.feed.note_insight(ROOM, {"kind": "topic", "text": "numbers"})
+        stage.page.feed.on_insight(ROOM, {"kind": "topic", "text": "numbers"})
         await expect(page.locator(".note")).to_have_text("topic numbers")
         before = await page.locator("#lines").inner_text()
         await page.reload()
@@ -137,7 +137,7 @@ async def test_markup_stays_text(chrome: Browser):
         stage.model.script(chat(MARKUP.replace("src=x", "")))
         name = "<i>eve</i>"
         await stage.room.say(name, f"{BOT}: {MARKUP}")
-        stage.page.feed.note_insight(ROOM, {"kind": MARKUP, "text": MARKUP})
+        stage.page.feed.on_insight(ROOM, {"kind": MARKUP, "text": MARKUP})
         await expect(said(page, f"{BOT}: {MARKUP}")).to_contain_text(name)
         await expect(page.locator(".own .bubble")).to_contain_text("<b>")
         await expect(page.locator(".note")).to_contain_text(MARKUP)

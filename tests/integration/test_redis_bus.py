@@ -27,7 +27,7 @@ from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.errors import BusError, BusUnavailableError, NotPermittedError, RequestTimeoutError
 from llm_bot.ports import Event, SystemClock
 from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery, SendState
-from tests.fakes import ManualClock
+from tests.fakes import ManualClock, Recorder
 from tests.servers import RedisServer, eventually, free_port
 from tests.unit import builders
 
@@ -487,8 +487,7 @@ async def test_a_reply_is_published(redis_server, dialect):
     """Without requests the reply goes out as the plain command, in each dialect, and is seen
     (BUS-4).
     """
-    stop, ready = asyncio.Event(), asyncio.Event()
-    records: list[DecisionRecord] = []
+    stop, recorder = asyncio.Event(), Recorder()
     requests: list[Event] = []
     async with (
         StandInModelServer() as model,
@@ -504,16 +503,15 @@ async def test_a_reply_is_published(redis_server, dialect):
             config,
             stop=stop,
             bus=bus,
-            on_decision=lambda room, record, line: records.append(record),
-            on_ready=ready.set,
+            observers=[recorder],
         )
         running = asyncio.create_task(app.run())
-        await asyncio.wait_for(ready.wait(), 5)
+        await asyncio.wait_for(app.ready.wait(), 5)
         await room.say("alice", "MyBot: which film is it?")
         await eventually(lambda: room.said)
         await room.pm("alice", "and when?")
         await eventually(lambda: len(room.said) == 2)
-        replied = [record for record in records if record.user == "alice"]
+        replied = [record for record in recorder.records if record.user == "alice"]
         await eventually(lambda: all(one.outcome is Outcome.REPLIED for one in replied))
         assert app.is_ready()
         stop.set()

@@ -11,15 +11,14 @@ from llm_bot.bus import EventBus
 from llm_bot.decisions import DecisionRecord
 from llm_bot.event_handler import EventHandler
 from llm_bot.logging_config.sampler import FloodSampler
-from llm_bot.models import ChatLine, Dialect
+from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.replies.ticker import Ticker
 from llm_bot.replies.worker import LaneWorker
-from llm_bot.room import Room
 from llm_bot.room.tally import Tally
-from tests.fakes import ManualClock, ScriptedLLM
+from tests.fakes import ManualClock, Recorder, ScriptedLLM
 from tests.unit import builders
 from tests.unit.builders import event, room_event
 
@@ -56,7 +55,8 @@ class Stage:
         self.refusal = ""
         self.rng = 0.5
         self.said: list[str] = []
-        self.told: list[DecisionRecord] = []
+        self.recorder = Recorder()
+        self.room.observers = (self.recorder,)
         delivery = RoomDelivery(
             self.room,
             bus=self.bus,
@@ -72,7 +72,6 @@ class Stage:
             clock=self.clock,
             rng=lambda: self.rng,
             drops=FloodSampler(limit_per_minute=2),
-            on_pause=delivery.pause,
         )
         agent = ChatAgent(self.model, self.clock)
         self.workers = [
@@ -92,7 +91,6 @@ class Stage:
             limiter=self.limiter,
             clock=self.clock,
             rng=lambda: self.rng,
-            on_decision=self._tell,
         )
 
     async def __aenter__(self) -> Stage:
@@ -101,9 +99,6 @@ class Stage:
 
     async def __aexit__(self, *_: object) -> None:
         await self.bus.close()
-
-    def _tell(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
-        self.told.append(record)
 
     async def _connect(self, request: Event) -> None:
         """The connector: what it is told to say is shown in the room, or it refuses."""

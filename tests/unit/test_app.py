@@ -19,9 +19,8 @@ from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.errors import BusUnavailableError
-from llm_bot.models import ChatLine
 from llm_bot.ports import Handler
-from llm_bot.room import Room
+from tests.fakes import Recorder
 from tests.servers import LOOPBACK, eventually, free_port
 
 DOMAIN, BOT = "cytube.example", "MyBot"
@@ -36,15 +35,15 @@ class Scene:
         self.model = model
         self.bus = bus or EventBus()
         self.stop = asyncio.Event()
-        self.ready = asyncio.Event()
-        self.records: list[DecisionRecord] = []
+        recorder = Recorder()
+        self.records = recorder.records
         self.app = App(
             self.config(**sections),
             stop=self.stop,
             bus=self.bus,
-            on_decision=self._note,
-            on_ready=self.ready.set,
+            observers=[recorder],
         )
+        self.ready = self.app.ready
 
     def config(self, *, channels: Any = ({"name": "RoomA"},), **sections: Any) -> Config:
         return Config.model_validate(
@@ -66,9 +65,6 @@ class Scene:
                 **sections,
             }
         )
-
-    def _note(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
-        self.records.append(record)
 
     def record_of(self, user: str) -> DecisionRecord:
         return next(record for record in self.records if record.user == user)
@@ -391,9 +387,8 @@ async def test_worker_that_crashes_ends_the_process_with_everything_closed(model
     task = asyncio.create_task(scene.app.run())
     await asyncio.wait_for(scene.ready.wait(), 2)
     (service,) = scene.app._rooms
-    lane = service.room.public_lane
-    lane._jobs = deque(["no job"])  # type: ignore[list-item]
-    lane.on_put()
+    service.room.public_lane._jobs = deque(["no job"])  # type: ignore[list-item]
+    service.on_job()
     with pytest.raises(ExceptionGroup):
         await asyncio.wait_for(task, 3)
     assert not scene.bus.is_connected

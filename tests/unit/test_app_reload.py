@@ -55,12 +55,9 @@ class Scene:
         self.model = model
         self.bus = Bus()
         self.stop = asyncio.Event()
-        self.ready = asyncio.Event()
         self.file: Callable[[], Config] = self.config
         self.loads = 0
-        self.app = App(
-            self.config(), stop=self.stop, bus=self.bus, on_ready=self.ready.set, load=self._load
-        )
+        self.app = App(self.config(), stop=self.stop, bus=self.bus, load=self._load)
 
     def _load(self) -> Config:
         self.loads += 1
@@ -90,7 +87,7 @@ class Scene:
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
         task = asyncio.create_task(self.app.run())
         try:
-            await asyncio.wait_for(self.ready.wait(), 5)
+            await asyncio.wait_for(self.app.ready.wait(), 5)
             yield task
         finally:
             self.stop.set()

@@ -37,10 +37,9 @@ class Process:
     def __init__(self, bus: EventBus | None = None, **options: Any) -> None:
         self.bus = bus or EventBus()
         self.stop = asyncio.Event()
-        self.ready = asyncio.Event()
         self.said: list[tuple[str, dict[str, Any]]] = []
         config = Config.model_validate({**CONFIG, **options.pop("config", {})})
-        self.app = App(config, stop=self.stop, bus=self.bus, on_ready=self.ready.set, **options)
+        self.app = App(config, stop=self.stop, bus=self.bus, **options)
 
     def _hear(self, event: Event) -> None:
         self.said.append((event.subject.rpartition(".")[2], json.loads(event.data)))
@@ -50,7 +49,7 @@ class Process:
         await self.bus.subscribe("kryten.lifecycle.>", self._hear)
         task = asyncio.create_task(self.app.run())
         try:
-            await asyncio.wait_for(self.ready.wait(), 5)
+            await asyncio.wait_for(self.app.ready.wait(), 5)
             yield task
         finally:
             self.stop.set()
@@ -86,7 +85,7 @@ async def test_a_failure_is_another_reason():
         await eventually(lambda: process.said)
         (service, *_) = process.app._rooms
         service._workers[0]._lane._jobs.append("no job")  # type: ignore[arg-type]
-        service.room.public_lane.on_put()
+        service.on_job()
         await asyncio.wait({task}, timeout=5)
         assert isinstance(task.exception(), ExceptionGroup)
     assert [name for name, _ in process.said] == ["startup", "shutdown"]

@@ -19,13 +19,13 @@ from llm_bot.models import ChatLine, Dialect, Origin
 from llm_bot.ports import Body, Clock, Event, SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import (
-    MAX_PAUSE_SECONDS,
     OutboundBuffer,
     RoomDelivery,
     SendResult,
     SendState,
 )
 from llm_bot.room import Room
+from llm_bot.room.room import MAX_PAUSE_SECONDS
 from llm_bot.room.tally import Tally
 from tests.fakes import ManualClock
 from tests.servers import eventually
@@ -91,7 +91,6 @@ class Scene:
             clock=self.clock,
             rng=lambda: 0.5,
             drops=FloodSampler(),
-            on_pause=self.delivery.pause,
         )
 
     def record(self) -> DecisionRecord:
@@ -369,8 +368,8 @@ async def test_shorter_pause_does_not_end_a_longer_one(bus, connector):
     """Of two pauses the one that ends later holds."""
     clock = ManualClock(passes_up_to=100)
     scene = Scene(bus, clock=clock)
-    scene.delivery.pause(30)
-    scene.delivery.pause(1)
+    scene.room.pause_sending(30, scene.clock.monotonic())
+    scene.room.pause_sending(1, scene.clock.monotonic())
     await scene.send(within=100)
     assert sum(clock.slept) == pytest.approx(30)
 
@@ -379,11 +378,11 @@ async def test_pause_that_comes_while_a_line_waits_holds_it_up_further(bus, conn
     """What is asked for during the wait counts for the line that waits."""
     clock = ManualClock()
     scene = Scene(bus, clock=clock)
-    scene.delivery.pause(5)
+    scene.room.pause_sending(5, scene.clock.monotonic())
     sending = asyncio.create_task(scene.send(within=100))
     await asyncio.sleep(0)
     clock.advance(4)
-    scene.delivery.pause(10)
+    scene.room.pause_sending(10, scene.clock.monotonic())
     clock.advance(1)
     await asyncio.sleep(0.01)
     assert connector.requests == []
@@ -410,7 +409,7 @@ async def test_deadline_within_a_pause_is_too_late_at_once(bus, connector):
     """A pause longer than what is left: nobody waits for nothing."""
     clock = ManualClock()
     scene = Scene(bus, clock=clock)
-    scene.delivery.pause(10)
+    scene.room.pause_sending(10, scene.clock.monotonic())
     assert (await scene.send(within=9.9)).state is SendState.TOO_LATE
     assert connector.requests == []
 

@@ -17,7 +17,7 @@ from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room import Room
+from llm_bot.room import Room, RoomObserver
 from llm_bot.room.confirmations import Sent
 from llm_bot.room.tally import Tally
 from llm_bot.triggers.configured import room_demand, user_demand
@@ -36,7 +36,7 @@ UNLIMITED = {
 PLAIN_TRIGGERS = [{"type": "mention"}, {"type": "keyword", "keywords": ["film"]}, {"type": "pm"}]
 
 
-class Bench:
+class Bench(RoomObserver):
     """A room that is heard by hand, without a bus, a model or a worker."""
 
     def __init__(self, **sections: Any) -> None:
@@ -45,8 +45,8 @@ class Bench:
         self.room: Room = builders.room(**sections)
         self.limiter = RateLimiter()
         self.tally = Tally()
-        self.pauses: list[float] = []
         self.told: list[tuple[DecisionRecord, ChatLine, Outcome | None]] = []
+        self.jobs_told = 0
         self.rng = 0.5
         self.handler = EventHandler(
             self.room,
@@ -55,13 +55,14 @@ class Bench:
             clock=self.clock,
             rng=lambda: self.rng,
             drops=FloodSampler(limit_per_minute=2),
-            on_pause=self.pauses.append,
-            on_decision=self._tell,
         )
+        self.room.observers = (self,)
 
-    def _tell(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
-        assert room is self.room
+    def on_decision(self, record: DecisionRecord, line: ChatLine) -> None:
         self.told.append((record, line, record.outcome))
+
+    def on_job(self) -> None:
+        self.jobs_told += 1
 
     def hear(self, heard: Event, dialect: Dialect = Dialect.KRYTEN) -> None:
         self.handler.handle(heard, dialect)
@@ -78,6 +79,11 @@ class Bench:
 
     def outcome(self, text: str = "hello", **changes: Any) -> Outcome | None:
         return self.say(text, **changes).outcome
+
+    @property
+    def paused(self) -> float:
+        """Seconds until the next line may be sent."""
+        return max(0.0, self.room.may_send_at - self.clock.now)
 
     @property
     def window(self) -> list[str]:
@@ -378,14 +384,12 @@ class TestAdmission:
 
     def test_it_waits(self):
         bench = Bench(replies={"deadline_seconds": 20.0})
-        woken: list[None] = []
-        bench.room.public_lane.on_put = lambda: woken.append(None)
         record = bench.say("MyBot, hello")
         job = bench.room.public_lane.take()
         assert job is not None
         assert job.record is record
         assert (record.outcome, record.trigger, record.detail) == (None, "mention", "mybot")
-        assert (job.deadline, len(woken)) == (bench.clock.now + 20.0, 1)
+        assert (job.deadline, bench.jobs_told) == (bench.clock.now + 20.0, 1)
         assert bench.room.tally.triggers_fired == {"mention": 1}
         assert bench.room.tally.triggers_evaluated == {"mention": 1}
         assert not bench.room.tally.decisions
@@ -715,7 +719,7 @@ class TestEvidence:
         assert (state(first), state(second)) == (REFUSED, OPEN)
         assert first.record.detail.lower() == detail.lower()
         assert bench.room.tally.deliveries == {"refused": 1}
-        assert bench.pauses == ([2.5] if name == "cooldown" else [])
+        assert bench.paused == (2.5 if name == "cooldown" else 0)
         assert bench.room.is_muted_by_server is (name == "noflood")
         assert [one.message for one in caplog.records] == ["delivery.refused"]
 
@@ -729,7 +733,7 @@ class TestEvidence:
         bench = Bench()
         bench.happen("errorMsg", {"msg": "no"})
         bench.happen("cooldown", 1000)
-        assert bench.pauses == [1.0]
+        assert bench.paused == 1.0
         assert (caplog.records, bench.room.tally.deliveries) == ([], {})
 
     def test_what_is_settled_stays_so(self):

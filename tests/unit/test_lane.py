@@ -76,15 +76,6 @@ class TestLane:
         lane.replace(second, newer)
         assert [lane.take(), lane.take()] == [first, newer]
 
-    def test_worker_is_told(self) -> None:
-        """Whoever works the lane is told of each job after it is there."""
-        lane, seen = Lane(4), []
-        lane.put(job("a"))  # nobody listens yet
-        lane.on_put = lambda: seen.append(len(lane))
-        lane.put(job("b"))
-        lane.put(job("c"))
-        assert seen == [2, 3]
-
     @given(st.lists(st.sampled_from(["put", "take", "replace"])))
     def test_any_mix(self, steps: list[str]) -> None:
         """After any mix it holds what a plain queue would hold (REQ-7)."""

@@ -96,7 +96,6 @@ class Scene:
             clock=self.clock,
             rng=lambda: 0.5,
             drops=FloodSampler(),
-            on_pause=lambda _: None,
         )
 
     def hear(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.models import ChatLine, LineKind, Media
 from llm_bot.room import REPEATED_MEDIA_SECONDS, configure_triggers
+from tests.fakes import Recorder
 from tests.unit.builders import HEARD_AT, line, pm, room, room_config
 
 FILM = Media("abc", "yt", "A film", -3.0)
@@ -211,14 +212,14 @@ class TestConclude:
     def test_once(self) -> None:
         """The first outcome stays, with its detail, and is told and counted once."""
         found = room()
-        told: list[DecisionRecord] = []
-        found.on_concluded = told.append
+        recorder = Recorder()
+        found.observers = (recorder,)
         record = DecisionRecord("id-1", "MyChannel", "alice", HEARD_AT, "chat", None)
         found.conclude(record, Outcome.REPLIED, "why")
         found.conclude(record, Outcome.ERROR, "other")
         assert (record.outcome, record.detail) == (Outcome.REPLIED, "why")
         assert found.tally.decisions == {"replied": 1}
-        assert told == [record]
+        assert recorder.concluded == [record]
 
     def test_detail_is_kept(self) -> None:
         """An outcome without a detail leaves the one that is there."""

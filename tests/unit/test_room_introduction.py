@@ -18,7 +18,7 @@ from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room import Room
+from llm_bot.room import Room, RoomObserver
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomSync
 from tests.fakes import ManualClock
@@ -37,7 +37,7 @@ USERS = ("kryten_MyChannel_userlist", "users")
 CURRENT = ("kryten_MyChannel_playlist", "current")
 
 
-class Bench:
+class Bench(RoomObserver):
     """A room on the memory bus with whoever may be asked about it."""
 
     def __init__(
@@ -60,8 +60,6 @@ class Bench:
             clock=self.clock,
             rng=lambda: 0.5,
             drops=drops,
-            on_pause=lambda seconds: None,
-            on_place=lambda: self.introduction.ask(),
         )
         self.introduction = RoomSync(
             self.room,
@@ -73,6 +71,10 @@ class Bench:
             request_timeout=request_timeout,
         )
         self.requests: list[Event] = []
+        self.room.observers = (self,)
+
+    def on_origin(self) -> None:
+        self.introduction.ask()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -92,6 +92,7 @@ class Scene:
         record = DecisionRecord(user, "MyChannel", user, line.heard_at, "chat", None)
         job = Job(line, trigger, permit, record, now + within)
         self.room.public_lane.put(job)
+        self.worker.wake()
         return job
 
     async def done(self, *jobs: Job) -> None:

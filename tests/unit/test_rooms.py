@@ -27,7 +27,7 @@ from llm_bot.room import Room
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService, SharedServices
 from llm_bot.runtime.rooms import Rooms
-from tests.fakes import ManualClock, ScriptedLLM
+from tests.fakes import ManualClock, Recorder, ScriptedLLM
 from tests.servers import eventually
 
 KEYWORD = {"type": "keyword", "keywords": ["pizza"], "cooldown_seconds": 600}
@@ -134,7 +134,7 @@ async def at_work(
     clock: ManualClock | None = None,
 ) -> AsyncIterator[Stage]:
     bus, clock = bus or EventBus(), clock or ManualClock()
-    records: list[DecisionRecord] = []
+    recorder = Recorder()
     shared = SharedServices(
         bus=bus,
         agent=ChatAgent(model or ScriptedLLM(*(f"Answer number {n}." for n in range(99))), clock),
@@ -147,10 +147,10 @@ async def at_work(
         dialects=tuple(Dialect),
         source="llm_bot",
         request_timeout=1.0,
-        on_decision=lambda room, record, line: records.append(record),
+        observers=(recorder,),
     )
     stage = Stage(bus, Rooms(), shared)
-    stage.records = records
+    stage.records = recorder.records
     async with asyncio.TaskGroup() as tasks:
         await bus.subscribe("kryten.robot.command", stage.on_request)
         await stage.rooms.open(config, shared, tasks)

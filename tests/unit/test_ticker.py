@@ -66,7 +66,7 @@ async def test_a_yes_becomes_a_line_like_any_reply():
         assert stage.said == ["What a scene!"]
     assert (record.event, record.user, str(record.outcome)) == ("tick", "", "replied")
     assert sentence(record) == "The model wanted to join in, and the bot spoke up."
-    assert stage.told == [record]
+    assert stage.recorder.ticks == [record]
     assert stage.held == 0
     tally = stage.room.tally
     assert (tally.triggers_evaluated["contextual"], tally.triggers_fired["contextual"]) == (1, 1)
@@ -169,7 +169,7 @@ async def test_silence_costs_no_request(sections, outcome):
     assert record.outcome == outcome
     assert stage.model.requests == []
     assert stage.room.tally.triggers_suppressed == {("contextual", outcome.value): 1}
-    assert stage.told == [record]
+    assert stage.recorder.ticks == [record]
     assert stage.held == 0
 
 

@@ -18,12 +18,13 @@ class Scene:
     def __init__(self, **bounds: int) -> None:
         self.feed = Feed(epoch="e", **bounds)
         self.room = builders.room()
+        self.room.observers = (self.feed,)
 
     def note(
         self, text: str = "hello", outcome: Outcome | None = Outcome.NO_MATCH, **changes: str
     ) -> DecisionRecord:
         record = DecisionRecord("id-1", "MyChannel", "alice", 1.0, "chat", outcome, text=text)
-        self.feed.note_line(self.room, record, builders.line(text, **changes))
+        self.feed.on_decision(record, builders.line(text, **changes))
         return record
 
     @property
@@ -83,18 +84,7 @@ def test_record_decided_at_once_has_no_end_of_its_own():
     """A line that wasn't under way is one entry: its outcome came with it."""
     scene = Scene()
     record = scene.note(outcome=Outcome.NO_MATCH)
-    scene.feed.note_concluded(record)
-    assert len(scene.feed) == 1
-
-
-def test_who_else_is_told_of_the_end_stays():
-    """Where the room tells somebody else already, the feed doesn't take that away."""
-    scene = Scene()
-    told: list[DecisionRecord] = []
-    scene.room.on_concluded = told.append
-    record = scene.note(outcome=None)
-    scene.room.conclude(record, Outcome.ERROR)
-    assert told == [record]
+    scene.feed.on_concluded(record)
     assert len(scene.feed) == 1
 
 
@@ -144,7 +134,7 @@ def test_insight_is_kept_as_it_was():
     """An insight is copied: what its maker does with it later changes nothing."""
     scene = Scene()
     insight = {"kind": "topic", "text": "trains"}
-    scene.feed.note_insight("MyChannel", insight)
+    scene.feed.on_insight("MyChannel", insight)
     insight["text"] = "planes"
     (_, entry), *_ = scene.feed.after(0, 1)
     assert entry == InsightEntry("MyChannel", {"kind": "topic", "text": "trains"})

@@ -96,6 +96,7 @@ class PageStage:
             demo=demo,
             feed=feed,
         )
+        self.room.observers = (self.page.feed,)
         self.server = HealthServer(
             self.config,
             status=lambda: self.status,
@@ -119,7 +120,7 @@ class PageStage:
 
     def note(self, text: str = "hello", outcome: Outcome | None = Outcome.NO_MATCH) -> None:
         record = DecisionRecord("id-1", "MyChannel", "alice", 1.0, "chat", outcome, text=text)
-        self.page.feed.note_line(self.room, record, builders.line(text))
+        self.page.feed.on_decision(record, builders.line(text))
 
     async def ask(
         self, path: str, method: str = "GET", **options: Any

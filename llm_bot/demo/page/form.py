@@ -87,21 +87,19 @@ class _Page:
         )
         config = actions.load()
         configure_logging(config.logging, config.log_level, secrets=config.secrets())
-        ready = asyncio.Event()
         app = App(
             config,
             stop=self.stop,
             bus=self.bus,
             clock=clock,
             rng=random.random,
-            on_decision=player.decided,
-            on_ready=ready.set,
+            observers=[player],
             load=actions.load,
             demo=actions,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(app.run())
-            playing = tasks.create_task(self._play(stack, ready, player, actions))
+            playing = tasks.create_task(self._play(stack, app.ready, player, actions))
             await self.stop.wait()
             playing.cancel()
             if model is not None:  # who leaves doesn't wait for a model that hangs on purpose

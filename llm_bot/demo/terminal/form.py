@@ -100,7 +100,7 @@ class _Stage:
             addresses = (server.base_url, *(server.base_url for _ in config.llm_api.fallbacks))
             config = with_models_at(config, addresses)
             rng = random.Random(CHANCE_SEED).random
-        bus, clock, ready = EventBus(), FilmClock(setting.speed), asyncio.Event()
+        bus, clock = EventBus(), FilmClock(setting.speed)
         connector = StandInConnector(
             bus,
             channel=setting.channel,
@@ -116,13 +116,12 @@ class _Stage:
             bus=bus,
             clock=clock,
             rng=rng,
-            on_decision=self.narrator.decided,
-            on_ready=ready.set,
+            observers=[self.narrator],
         )
         room = FilmRoom(connector, clock, self.narrator, quit=self.stop.set)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(app.run())
-            if await _until(self.stop, ready.wait()):
+            if await _until(self.stop, app.ready.wait()):
                 await self._show(room)
             self.stop.set()
 

@@ -12,7 +12,7 @@ from llm_bot.decisions import DecisionRecord, Delivery, Outcome
 from llm_bot.demo.terminal.screen import Screen, Style, columns, harmless, wrapped
 from llm_bot.models import ChatLine, LineKind
 from llm_bot.observability.sentences import sentence
-from llm_bot.room import Room
+from llm_bot.room import RoomObserver
 
 NAME_COLUMNS = 14
 GAP = 2
@@ -51,8 +51,8 @@ _BAD = frozenset(
 )
 
 
-class Narrator:
-    """Give `decided` to the App. `is_settled` is set while no reply is under way."""
+class Narrator(RoomObserver):
+    """`is_settled` is set while no reply is under way."""
 
     def __init__(self, screen: Screen, *, now: Callable[[], float] = time.monotonic) -> None:
         self._screen = screen
@@ -69,9 +69,8 @@ class Narrator:
         self.is_settled = asyncio.Event()
         self.is_settled.set()
 
-    def decided(self, room: Room, record: DecisionRecord, line: ChatLine) -> None:
+    def on_decision(self, record: DecisionRecord, line: ChatLine) -> None:
         """A line was decided about; its reply may be under way."""
-        room.on_concluded = self._concluded
         self.lines += line.kind is not LineKind.TICK
         if record.outcome is not None:
             self.outcomes[record.outcome] += 1
@@ -89,7 +88,7 @@ class Narrator:
             self.is_settled.clear()
         self._tell_verdict(record)
 
-    def _concluded(self, record: DecisionRecord) -> None:
+    def on_concluded(self, record: DecisionRecord) -> None:
         """A reply that was under way has ended; the lines that never were one are told already."""
         known = self._open.pop(id(record), None)
         if known is None or record.outcome is None:
