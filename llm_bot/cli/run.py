@@ -16,8 +16,7 @@ from llm_bot.cli.event_loop import loop_factory
 from llm_bot.config import Config
 from llm_bot.config.loader import LoadedConfig, load_config, not_a_file
 from llm_bot.errors import BusUnavailableError, ConfigError
-from llm_bot.logging_config import configure_logging
-from llm_bot.logging_config.log_writer import LogWriter
+from llm_bot.logging_config import LogHandler, configure_logging
 from llm_bot.runtime.systemd import ServiceManager
 from llm_bot.shutdown_handler import shutdown_signals
 
@@ -62,18 +61,18 @@ def run(config_path: Path, *, log_level: str | None, dry_run: bool) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
-    with LogWriter(sys.stderr) as writer:
-        config = loaded.config
-        configure_logging(config.logging, config.log_level, secrets=config.secrets(), writer=writer)
+    config = loaded.config
+    handler = configure_logging(config.logging, config.log_level, secrets=config.secrets())
+    with handler.in_background():
         _tell_warnings(loaded)
-        return _run(config, load_again, writer)
+        return _run(config, load_again, handler)
 
 
-def _run(config: Config, load: Callable[[], Config], writer: LogWriter) -> int:
+def _run(config: Config, load: Callable[[], Config], handler: LogHandler) -> int:
     manager = ServiceManager.taken_from(os.environ, pid=os.getpid())
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_live(config, load, manager, writer))
+            runner.run(_live(config, load, manager, handler))
     except BusUnavailableError as error:
         log.critical("app.no_bus", extra={"error": str(error)})
         return EXIT_NO_BUS
@@ -102,7 +101,7 @@ def _tell_warnings(loaded: LoadedConfig) -> None:
 
 
 async def _live(
-    config: Config, load: Callable[[], Config], manager: ServiceManager, writer: LogWriter
+    config: Config, load: Callable[[], Config], manager: ServiceManager, handler: LogHandler
 ) -> None:
     stop = asyncio.Event()
     app = App(
@@ -111,7 +110,7 @@ async def _live(
         load=load,
         manager=manager,
         announces=True,
-        log_lines_lost=lambda: writer.lost,
+        log_lines_lost=lambda: handler.lost,
     )
     with shutdown_signals(stop, reload=app.request_reload), _hangups_taken():
         await app.run()

@@ -237,9 +237,8 @@ def test_the_log_events_are_those_of_the_code():
     """Names and levels, both ways. `log.failed` is what the formatter itself says."""
     told = told_events()
     assert told.pop("log.failed") == {"any"}
-    assert (
-        '"message": "log.failed"' in (ROOT / "llm_bot" / "logging_config" / "setup.py").read_text()
-    )
+    formatters = ROOT / "llm_bot" / "logging_config" / "formatters.py"
+    assert '"msg": "log.failed"' in formatters.read_text()
     assert logged_events() == told
 
 
