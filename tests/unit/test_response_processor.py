@@ -147,6 +147,24 @@ def test_wrapping_quote_marks_are_stripped(answer: str, text: str):
         pytest.param("```\nnever *closed*", "never *closed*", id="fence-unclosed"),
         pytest.param("+1 -1 #1 >", "+1 -1 #1 >", id="no-blocks"),
         pytest.param("*a\n\nb*", "*a\nb*", id="not-across-paragraphs"),
+        pytest.param("1. a\n   - b\n     1. c\n2. d", "1. a\nb\n1. c\n2. d", id="lists-nested"),
+        pytest.param("- a\n\n  - b\n\n    text\n- c", "a\nb\ntext\nc", id="lists-loose"),
+        pytest.param("Sure!\n- one\n1. two", "Sure!\none\n1. two", id="list-after-text"),
+        pytest.param("1986.", "1986.", id="number-alone"),
+        pytest.param("1.\n2. - a", "1.\n2. a", id="items-empty-and-nested"),
+        pytest.param("1. ```\n   *x*\n   ```", "1. *x*", id="item-of-code"),
+        pytest.param("    indented *x*\n\ty", "indented x\ny", id="indentation-is-no-code"),
+        pytest.param("| a | *b* |\n|---|:-:|", "| a | b |\n|---|:-:|", id="table"),
+        pytest.param("[x](javascript:a(1)) [](y)", "x ", id="link-of-any-kind"),
+        pytest.param("[a]: http://x.y\n[a]", "[a]: http://x.y\n[a]", id="no-references"),
+        pytest.param("<https://ä.de/ö> a_b_c", "https://ä.de/ö a_b_c", id="address-as-written"),
+        pytest.param("un*friggin*real __init__", "unfrigginreal init", id="inside-words"),
+        pytest.param(":kappa: <3 :/ *shrug*", ":kappa: <3 :/ shrug", id="emotes"),
+        pytest.param("*shrug* `¯\\_(ツ)_/¯`", "shrug ¯\\_(ツ)_/¯", id="shrug-in-code"),
+        pytest.param("o_O T_T >.> ~/bin C# $5", "o_O T_T >.> ~/bin C# $5", id="faces-and-signs"),
+        pytest.param("*open `code [link](x", "*open `code [link](x", id="marks-unclosed"),
+        pytest.param("<b>x</b> &amp; <br/>", "<b>x</b> &amp; <br/>", id="html-is-text"),
+        pytest.param("a  \nb\\\nc", "a\nb\nc", id="hard-breaks"),
     ],
 )
 def test_markdown_is_stripped(markdown: str, text: str):
@@ -158,7 +176,8 @@ def test_addresses_of_links_stay_where_links_are_allowed():
     """With `allow_links` the address is written behind the text that it was under."""
     said = filtered("[docs](https://a.b) here", allow_links=True, block_patterns=[])
     assert said.text == "docs (https://a.b) here"
-    assert strip_markdown("[https://a.b](https://a.b)", keep_addresses=True) == "https://a.b"
+    same = "[https://a.b](https://a.b) <c@d.e> ![f](g)"
+    assert strip_markdown(same, keep_addresses=True) == "https://a.b c@d.e f"
 
 
 def test_markdown_may_stay():
