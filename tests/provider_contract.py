@@ -272,6 +272,7 @@ class ProviderContract:
         """A tiny deadline ends in its error within its bound, and the server stays usable."""
         hasty = replace(slow, deadline_seconds=DEADLINE_SECONDS)
         async with LLMClient(config) as client:
+            assert (await _answer(client)).content  # else the model might have to be loaded
             started = time.monotonic()
             with pytest.raises((DeadlineExceededError, TimeoutError)) as caught:
                 await client.generate(hasty)

@@ -79,6 +79,11 @@ class Attempts(Generic[T]):
         """Repeats with the same provider, so far."""
         return sum(attempt.is_retry for attempt in self.attempts)
 
+    def failure_of(self, provider: Provider) -> errors.LLMError | None:
+        """How `provider` failed in this call, None if it didn't or wasn't asked."""
+        found = (each.failure for each in self._candidates if each.provider is provider)
+        return next(found, None)
+
     async def answer(self) -> tuple[T, Provider]:
         """The answer, and whose it is.
 

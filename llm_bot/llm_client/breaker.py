@@ -44,16 +44,15 @@ def verdict_of(error: LLMError | None) -> Verdict:
     match error:
         case None:
             return Verdict.ALIVE
-        case AuthenticationError() | ModelNotFoundError():
+        case ModelNotFoundError(code="wrong_address"):  # or only what was asked for isn't there
+            return Verdict.PROVOKED
+        case AuthenticationError() | ModelNotFoundError() | LLMError(code="quota"):
             return Verdict.REJECTED
-        case LLMError(code="quota"):
-            return Verdict.REJECTED
-        case ValidationError(status=None):  # it couldn't be sent
-            return Verdict.UNKNOWN
         # It answered. Else whoever provokes empty answers keeps everybody from it.
         case LLMError(code="moderated" | "length" | "empty" | "loading"):
             return Verdict.ALIVE
-        case DeadlineExceededError():  # the caller's impatience may be all that is wrong
+        # The caller's impatience may be all that is wrong; or it couldn't be sent.
+        case DeadlineExceededError() | ValidationError(status=None):
             return Verdict.UNKNOWN
         case ConnectionError():
             return Verdict.FAILED

@@ -100,6 +100,8 @@ class LLMClient:
 
         >>> asyncio.run(LLMClient(config).aclose())
         """
+        for provider in self._providers:
+            await provider.aclose()
         await self._connection.aclose()
 
     @property
@@ -114,6 +116,15 @@ class LLMClient:
             for provider in self._providers
             if provider.quirks
         }
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why providers don't work: those that rest, or that others answer for.
+
+        >>> LLMClient(config).problems
+        {}
+        """
+        return {each.name: each.problem for each in self._providers if each.problem is not None}
 
     @property
     def states(self) -> dict[str, ProviderState]:
@@ -150,6 +161,8 @@ class LLMClient:
         attempts = self._attempts(call, self._providers, deadline)
         response, provider = await attempts.answer()
         is_first = provider is self._providers[0]
+        for passed_over in self._providers[: self._providers.index(provider)]:
+            passed_over.note_passed_over(attempts.failure_of(passed_over))
         provider.warn_if_suspicious(call if is_first else call.for_fallback(), response)
         return replace(
             response,

@@ -47,6 +47,7 @@ class Connection:
     def __init__(self, transport: Transport | None) -> None:
         self._given = transport
         self._transports: dict[str | None, Transport] = {}  # by their proxies
+        self._ways: dict[tuple[str, str, int | None], Transport] = {}  # by scheme, host and port
         self._was_opened = False
         self._hosts: set[str] = set()  # that have answered, and so may have kept connections
         self.is_open = False
@@ -101,6 +102,12 @@ class Connection:
     def _transport(self, url: httpx.URL, adapter: BaseAdapter) -> Transport:
         if self._given is not None:
             return self._given
+        way = url.scheme, url.host, url.port
+        if way not in self._ways:
+            self._ways[way] = self._opened(url, adapter)
+        return self._ways[way]
+
+    def _opened(self, url: httpx.URL, adapter: BaseAdapter) -> Transport:
         proxy = _proxy_for(url, adapter)
         found = self._transports.get(proxy)
         if found is None:

@@ -32,6 +32,11 @@ T = TypeVar("T")
 
 # Requests for one answer of one provider: each but the last was refused, and mended.
 MAX_MENDED_REQUESTS = 8
+# Calls in a row that go to a fallback, after which that is told.
+PASSED_OVER_TO_TELL = 3
+# A server on this machine may have put its model away by then, and takes so long to load it.
+QUIET_SECONDS = 600.0
+LOADING_SECONDS = 600.0
 # Of how many models it is remembered what their server refuses, and that an answer was odd.
 MAX_MODELS = 200
 
@@ -62,6 +67,10 @@ class Provider:
         self._quirks: dict[str, ServerQuirks] = {}
         self._warned_of: set[str] = set()
         self._probe_ended = probe_ended
+        self._answered_at = -math.inf
+        self._loading: asyncio.Task[HTTPReply] | None = None
+        self._passed_over = 0  # calls in a row that another provider answered
+        self._problem: str | None = None
 
     @property
     def state(self) -> ProviderState:
@@ -79,6 +88,29 @@ class Provider:
     def quirks(self) -> dict[str, ServerQuirks]:
         """What its server is known to refuse, by model."""
         return dict(self._quirks)
+
+    @property
+    def problem(self) -> str | None:
+        """Why it doesn't work, where that was told; None while it does."""
+        return self._problem
+
+    def note_passed_over(self, failure: errors.LLMError | None) -> None:
+        """Another provider answered in its place."""
+        self._passed_over += 1
+        if self._passed_over >= PASSED_OVER_TO_TELL:
+            self._tell_problem(failure, None)
+
+    def _tell_problem(self, failure: errors.LLMError | None, seconds: float | None) -> None:
+        """Once, at the change: it rests, or others answer in its place."""
+        if self._problem is not None:
+            return
+        self._problem = str(failure or "it rests")
+        fields: dict[str, object] = {"provider": self.name, "reason": self._problem}
+        if failure is not None:
+            fields |= {"error": failure.code, "status": failure.status}
+        if seconds is not None:
+            fields["seconds"] = round(seconds, 3)
+        log.warning("llm.provider_rests" if seconds else "llm.provider_failing", extra=fields)
 
     def free_at(self, now: float) -> float:
         """When it may be asked; infinite where a probe of another's is under way."""
@@ -142,16 +174,18 @@ class Provider:
         self._end(ticket, None if says_nothing else failure)
 
     def _end(self, ticket: Ticket, failure: errors.LLMError | None) -> None:
-        """Tell the breaker, and the log if that opened or closed it."""
+        """Tell the breaker, and the log if that changed how it stands."""
         was_tripped, now = self.breaker.is_tripped, self._clock.monotonic()
         self.breaker.end(ticket, failure, now)
-        if self.breaker.is_tripped and failure is not None and not was_tripped:
-            fields = {"provider": self.name, "error": failure.code, "status": failure.status}
-            fields["reason"] = str(failure)
-            seconds = round(self.breaker.rest_seconds(now), 3)
-            log.warning("llm.provider_rests", extra={**fields, "seconds": seconds})
-        elif was_tripped and not self.breaker.is_tripped:
-            log.info("llm.provider_back", extra={"provider": self.name})
+        if failure is None:
+            self._passed_over = 0
+            self._answered_at = now
+            if self._problem is not None and not self.breaker.is_tripped:
+                self._problem = None
+                log.info("llm.provider_back", extra={"provider": self.name})
+        elif self.breaker.is_tripped and not was_tripped:
+            self._problem = None  # that it rests is told in any case
+            self._tell_problem(failure, self.breaker.rest_seconds(now))
 
     async def list_models(self, *, refresh: bool) -> Sequence[ModelInfo] | errors.LLMError:
         """Its models, or why it doesn't tell."""
@@ -190,7 +224,7 @@ class Provider:
         quirks = self._quirks_of(call)
         said: list[str] = []
         while True:
-            reply = await self._exchange(outgoing, call.timeout_seconds, deadline)
+            reply = await self._exchange(outgoing, call.timeout_seconds, deadline, may_load=True)
             mended = call.mend(self.adapter, reply, quirks)
             if mended is None or len(said) + 1 >= MAX_MENDED_REQUESTS:
                 break
@@ -210,25 +244,69 @@ class Provider:
         log.warning("llm.request_adapted", extra=fields)
 
     async def _exchange(
-        self, outgoing: HTTPRequest, timeout_seconds: float | None, deadline: Deadline
+        self,
+        outgoing: HTTPRequest,
+        timeout_seconds: float | None,
+        deadline: Deadline,
+        *,
+        may_load: bool = False,
     ) -> HTTPReply:
-        """One HTTP request, bounded as a whole: httpx's own time-outs are per phase."""
+        """One HTTP request, bounded as a whole: httpx's own time-outs are per phase.
+
+        With `may_load`, one that is cut short is left on the wire where the server may be loading
+        its model: the next would only begin that anew.
+        """
+        if self._loading is not None and not self._loading.done():
+            text = "the model seems to be loading; preload it, or raise timeout_seconds"
+            raise errors.GenerationError(text, provider=self.name, code="loading", retryable=False)
         limit = timeout_seconds or self.adapter.config.timeout_seconds
         remaining = deadline.remaining()
         is_cut_by_deadline = remaining is not None and remaining < limit
         bound = limit if remaining is None else min(limit, remaining)
+        work = self._connection.send(outgoing, self.adapter)
+        is_cold = self._clock.monotonic() - self._answered_at > QUIET_SECONDS
+        loading: asyncio.Task[HTTPReply] | None = None
+        if may_load and is_cold and self.adapter.may_have_to_load:
+            loading = asyncio.create_task(within(self._clock, LOADING_SECONDS, work))
+            work = _shielded(loading)
         try:
-            return await within(self._clock, bound, self._connection.send(outgoing, self.adapter))
+            return await within(self._clock, bound, work)
         except TimeoutError as exc:
+            if loading is not None:
+                self._leave_on_the_wire(loading)
             if is_cut_by_deadline:
                 text = "the deadline cut the request short"
                 raise errors.DeadlineExceededError(text, provider=self.name) from exc
             text = f"no whole answer within {limit:g} s"
             raise errors.TimeoutError(text, provider=self.name) from exc
+        except asyncio.CancelledError:
+            if loading is not None:
+                loading.cancel()
+            raise
+
+    def _leave_on_the_wire(self, task: asyncio.Task[HTTPReply]) -> None:
+        self._loading = task
+        task.add_done_callback(self._note_loaded)
+        log.warning("llm.model_loading", extra={"provider": self.name})
+
+    def _note_loaded(self, task: asyncio.Task[HTTPReply]) -> None:
+        self._loading = None
+        if not task.cancelled() and task.exception() is None:
+            self._answered_at = self._clock.monotonic()
+
+    async def aclose(self) -> None:
+        """Wait for no model to load any more."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
 
     async def _fetch_models(self) -> Sequence[ModelInfo]:
         reply = await self._exchange(self.adapter.build_models(), None, Deadline(self._clock))
         return tuple(self.adapter.read_models(reply, self._clock.time()))
+
+
+async def _shielded(task: asyncio.Task[HTTPReply]) -> HTTPReply:
+    return await asyncio.shield(task)
 
 
 def unique_names(configs: Sequence[LLMConfig]) -> list[str]:

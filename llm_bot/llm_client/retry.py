@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,9 @@ _UNITS = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
     **dict.fromkeys(("d", "day", "days"), 86400.0),
 }
+# A larger number of seconds is a moment of the epoch, a larger one still counts milliseconds.
+_EARLIEST_EPOCH = 1e9
+_EARLIEST_MILLISECONDS = 1e11
 # 2 ** 30 seconds are 34 years: beyond, the cap decides anyway.
 _MAX_DOUBLINGS = 30
 
@@ -93,6 +97,36 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         return None
 
 
+def parse_reset_headers(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until the limits that are used up are renewed; None where no header tells.
+
+    `X-RateLimit-Reset*` counts for a limit whose `Remaining` is 0 or missing; it is an amount of
+    seconds, a moment of the epoch in seconds or milliseconds, or like `1m3s`.
+
+    >>> parse_reset_headers({"x-ratelimit-reset-requests": "1m3s"}, now=0.0)
+    63.0
+    >>> parse_reset_headers(
+    ...     {"x-ratelimit-remaining": "7", "x-ratelimit-reset": "60"}, now=0.0
+    ... ) is None
+    True
+    """
+    waits = []
+    for name, value in headers.items():
+        prefix, found, kind = name.partition("-reset")
+        if not found or not prefix.endswith("ratelimit"):
+            continue
+        if headers.get(f"{prefix}-remaining{kind}", "0").strip() not in ("0", "0.0"):
+            continue
+        wait = _amount(value.strip())
+        if wait is not None and wait > _EARLIEST_MILLISECONDS:
+            wait /= 1000
+        if wait is not None and wait > _EARLIEST_EPOCH:
+            wait = max(0.0, wait - now)
+        if wait is not None:
+            waits.append(wait)
+    return max(waits, default=None)
+
+
 def parse_wait_in_words(text: str) -> float | None:
     """Seconds that a message asks to wait; None if it doesn't, or not in a way that is known.
 
@@ -104,12 +138,16 @@ def parse_wait_in_words(text: str) -> float | None:
     found = _IN_WORDS.search(text[:_MAX_WORDS])
     if found is None:
         return None
+    return _amount(found[1])
+
+
+def _amount(text: str) -> float | None:
+    """The seconds in `1m42.6s`, `2.5`, `3 minutes`; None where there are none."""
+    amounts = _AMOUNT.findall(text)
     total = 0.0
-    for amount, unit in _AMOUNT.findall(found[1]):
+    for amount, unit in amounts:
         factor = _UNITS.get(unit.lower())
         if factor is None:
-            break  # the sentence goes on with something else
+            return total or None  # the sentence goes on with something else
         total += float(amount) * factor
-    else:
-        return total
-    return total or None
+    return total if amounts else None

@@ -20,6 +20,11 @@ class Addresses:
         self._root = path.removesuffix("/v1")
         self._base = f"{self._root}/v1" if adds_version else path
 
+    @property
+    def is_this_machine(self) -> bool:
+        host = self._parts.hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
     def under_base(self, path: str) -> str:
         """`path` of the OpenAI-compatible interface."""
         return _url(self._parts, self._base + path)

@@ -22,6 +22,11 @@ class BaseAdapter(Protocol):
     name: str
     config: LLMConfig
 
+    @property
+    def may_have_to_load(self) -> bool:
+        """Whether the server runs on this machine or nearby, and loads models when asked."""
+        ...
+
     def model_for(self, request: LLMRequest) -> str:
         """The model that `request` goes to."""
         ...

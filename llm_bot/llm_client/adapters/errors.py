@@ -21,10 +21,15 @@ from llm_bot.llm_client.exceptions import (
     ValidationError,
 )
 from llm_bot.llm_client.models import Message
-from llm_bot.llm_client.retry import parse_retry_after, parse_wait_in_words
+from llm_bot.llm_client.retry import (
+    parse_reset_headers,
+    parse_retry_after,
+    parse_wait_in_words,
+)
 
 Show = Callable[[str], str]
 
+LONGEST_WAIT_IN_WORDS = 60.0
 # Statuses below 500 under which the same request may succeed a moment later.
 _PASSING_STATUSES = frozenset({409, 425})
 
@@ -91,6 +96,7 @@ def read_error(
     *,
     provider: str,
     model: str,
+    address: str,
     now: float,
     show: Show,
     messages: Sequence[Message] = (),
@@ -113,9 +119,18 @@ def read_error(
     of_account = _of_account(status, found, make)
     if of_account is not None:
         return of_account
+    if _LOADING.search(found.message):
+        return make(GenerationError, "the model is loading", code="loading")
     if 400 <= status < 500 and _is_about_model(status, found):
-        default = f"the server knows no model {model!r}, or no such path"
-        return make(ModelNotFoundError, default)
+        if status == 404 and not found.codes and model not in found.message:
+            said = f": {text}" if text else ""
+            return ModelNotFoundError(
+                f"wrong address? Nothing of that kind at {address}{said}",
+                provider=provider,
+                status=status,
+                code="wrong_address",
+            )
+        return make(ModelNotFoundError, f"the server knows no model {model!r}")
     if status == 429:
         return make(RateLimitError, "too many requests")
     return _by_status(status, found, make)
@@ -135,8 +150,6 @@ def _of_account(status: int, found: ErrorBody, make: Callable[..., LLMError]) ->
 
 def _by_status(status: int, found: ErrorBody, make: Callable[..., LLMError]) -> LLMError:
     """For what says nothing about the key, the model's name or a limit."""
-    if _LOADING.search(found.message):
-        return make(GenerationError, "the model is loading", code="loading")
     if is_about_moderation(found):
         return make(ValidationError, "the request is refused", code="moderated")
     if bad := found.codes & _BAD_SAMPLE_CODES:
@@ -173,10 +186,17 @@ def _is_about_model(status: int, found: ErrorBody) -> bool:
 
 
 def _asked_to_wait(reply: HTTPReply, status: int, message: str, now: float) -> float | None:
-    """Seconds; the header says it best, some servers say it only in their message."""
+    """Seconds; a header says it best, some servers say it only in their message.
+
+    Words count in a 429 alone, for a minute at most, and only where nothing of the conversation
+    stands in them.
+    """
     asked = parse_retry_after(reply.headers.get("retry-after"), now)
-    if asked is None and (status == 429 or status >= 500):
-        return parse_wait_in_words(message)
+    if asked is None and status in (429, 503):
+        asked = parse_reset_headers(reply.headers, now)
+    if asked is None and status == 429 and "…" not in message:
+        words = parse_wait_in_words(message)
+        return None if words is None else min(words, LONGEST_WAIT_IN_WORDS)
     return asked
 
 

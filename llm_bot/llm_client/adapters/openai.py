@@ -59,6 +59,10 @@ class OpenAIAdapter:
         self._addresses = Addresses(config.base_url, adds_version=self.is_local)
         self._headers = fixed_headers(config)
 
+    @property
+    def may_have_to_load(self) -> bool:
+        return self.is_local or self._addresses.is_this_machine
+
     def model_for(self, request: LLMRequest) -> str:
         return request.model or self.config.model
 
@@ -149,6 +153,7 @@ class OpenAIAdapter:
             reply,
             provider=self.name,
             model=self.config.model if request is None else self.model_for(request),
+            address=self.config.address,
             now=now,
             show=self.fit_to_show,
             messages=() if request is None else request.messages,

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from llm_bot.llm_client import LLMConfig, LLMRequest, Message
+from llm_bot.llm_client import LLMClient, LLMConfig, LLMRequest, Message
 from tests.unit.llm_client.scripted_server import PATIENCE_SECONDS
 
 KEY = "sk-very-secret-0123456789"
@@ -60,6 +60,13 @@ class ManualClock:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not Counter(lengths) <= Counter(self.sleeping):  # noqa: ASYNC110 -- no event
                 await asyncio.sleep(0)
+
+
+def warm(client: LLMClient) -> LLMClient:
+    """`client`, whose providers have just answered: none may have to load its model."""
+    for provider in client._providers:
+        provider._answered_at = client._clock.monotonic()
+    return client
 
 
 def config(**changes: Any) -> LLMConfig:

@@ -31,7 +31,7 @@ from tests.unit.llm_client.scripted_server import (
     chat,
     chat_body,
 )
-from tests.unit.llm_client.support import ManualClock, config, request
+from tests.unit.llm_client.support import ManualClock, config, request, warm
 
 HELD = 40.0  # a rest that the clock doesn't pass by itself
 QUOTA = Answer(429, {"error": {"code": "insufficient_quota"}})
@@ -47,7 +47,14 @@ TABLE = [
     pytest.param(Answer(402), 1, 300, COOLING, id="402"),
     pytest.param(Answer(403), 1, 300, COOLING, id="403"),
     pytest.param(Answer(403, {"error": "flagged"}), 1, 0, UP, id="403 moderated"),
-    pytest.param(Answer(404), 1, 300, COOLING, id="404"),
+    pytest.param(Answer(404), 1, 0, UP, id="404"),
+    pytest.param(
+        Answer(404, {"error": "no such model: asked-model, other-model"}),
+        1,
+        300,
+        COOLING,
+        id="404 model",
+    ),
     pytest.param(Answer(404, {"error": "out of memory"}), 1, 0, UP, id="404 of something"),
     pytest.param(Answer(408), 2, 0, DOWN, id="408"),
     pytest.param(Answer(409), 2, 0, DOWN, id="409"),
@@ -92,7 +99,7 @@ def make(server: ScriptedServer, other: ScriptedServer, clock: ManualClock):
                 **changes,
             }
         )
-        return LLMClient(first, clock=clock, rng=lambda: 0.0, transport=transport)
+        return warm(LLMClient(first, clock=clock, rng=lambda: 0.0, transport=transport))
 
     return make_client
 

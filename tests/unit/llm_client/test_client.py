@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,7 @@ from llm_bot.llm_client import (
     TimeoutError,
 )
 from llm_bot.llm_client.connection import MAX_BODY_BYTES
+from tests.servers import eventually
 from tests.unit.llm_client.scripted_server import (
     Answer,
     Flood,
@@ -33,7 +35,7 @@ from tests.unit.llm_client.scripted_server import (
     chat,
     chat_body,
 )
-from tests.unit.llm_client.support import ManualClock, config, request
+from tests.unit.llm_client.support import ManualClock, config, request, warm
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def make(server: ScriptedServer, clock: ManualClock):
 
     def make_client(on_attempt=None, **changes) -> LLMClient:
         made = config(**{"base_url": f"{server.url}/v1", **changes})
-        return LLMClient(made, clock=clock, rng=lambda: 1.0, on_attempt=on_attempt)
+        return warm(LLMClient(made, clock=clock, rng=lambda: 1.0, on_attempt=on_attempt))
 
     return make_client
 
@@ -541,3 +543,56 @@ async def test_the_machine_s_clock():
     await machine.sleep(0)
     assert machine.monotonic() >= before
     assert machine.time() > 1_700_000_000
+
+
+async def test_a_model_that_has_to_load(server, clock, caplog):
+    """On this machine a request that is cut short after a quiet time stays on the wire: its answer
+    is thrown away, others fail at once meanwhile, and the next is answered (LLM-21).
+    """
+    gate = asyncio.Event()
+    server.script(replace(chat("loaded at last"), gate=gate), chat("warm"))
+    made = config(base_url=f"{server.url}/v1", max_attempts=1)
+    async with LLMClient(made, clock=clock) as client:
+        asking = asyncio.create_task(client.generate(request()))
+        await server.wait_for_requests(1)
+        clock.advance(30)
+        with pytest.raises(TimeoutError):
+            await asking
+        with pytest.raises(GenerationError, match="seems to be loading"):
+            await client.generate(request())
+        assert [each.message for each in caplog.records].count("llm.model_loading") == 1
+        gate.set()
+        await eventually(lambda: client._providers[0]._loading is None)
+        assert (await client.generate(request())).content == "warm"
+    assert len(server.requests) == 2
+
+
+async def test_closing_while_a_model_loads(server, clock):
+    """Whoever closes the client waits for no model."""
+    server.script(Stall())
+    async with LLMClient(config(base_url=f"{server.url}/v1"), clock=clock) as client:
+        asking = asyncio.create_task(client.generate(request(deadline_seconds=5)))
+        await server.wait_for_requests(1)
+        clock.advance(5)
+        with pytest.raises(DeadlineExceededError):
+            await asking
+    await server.wait_for_no_connection()
+
+
+async def test_a_first_provider_that_never_answers_is_told(server, clock, caplog):
+    """Three lines in a row went to its fallback: one warning, and word when it is back (LLM-20)."""
+    async with ScriptedServer() as other:
+        fallback = config(base_url=f"{other.url}/v1")
+        made = config(base_url=f"{server.url}/v1", fallbacks=(fallback,), max_attempts=1)
+        server.script(*[Answer(413, "no")] * 4, chat("back"))
+        other.script(*[chat("other")] * 4)
+        caplog.set_level("INFO", "llm_bot")
+        async with warm(LLMClient(made, clock=clock)) as client:
+            for number in range(4):
+                assert (await client.generate(request())).content == "other"
+                assert bool(client.problems) is (number >= 2)
+            assert client.problems == {"openai": "openai: no (HTTP 413)"}
+            await client.generate(request())
+            assert client.problems == {}
+    told = [each.message for each in caplog.records if each.message.startswith("llm.provider")]
+    assert told == ["llm.provider_failing", "llm.provider_back"]

@@ -345,7 +345,7 @@ async def test_a_bad_environment_is_a_configuration_error(server, monkeypatch, n
 
 
 async def test_a_kept_connection_that_was_closed(server):
-    """The server closes it as we write: once more on another, without an attempt of its own."""
+    """The server closes it as we write: once more on another, which is no attempt (LLM-22)."""
     server.script(chat("one"), Reset(), chat("two"))
     async with LLMClient(config(base_url=f"{server.url}/v1", max_attempts=1)) as client:
         assert (await client.generate(request())).content == "one"
