@@ -134,7 +134,7 @@ async def test_a_reload_forgets_a_rest(tmp_path, nats_server, model, second):
     (LLM-13).
     """
     model.script(Answer(401), chat("Welcome."))
-    second.script(Answer(404))
+    second.script(Answer(401))
     whole = with_fallback(nats_server, model, second)
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
         await peer.say("alice", "RigBot: hello?")
