@@ -16,7 +16,6 @@ from llm_bot.config import Config, NatsConfig
 from llm_bot.errors import BusUnavailableError
 from llm_bot.health import HealthServer
 from llm_bot.llm_client import LLMClient
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.observability.metrics import CountedModel, Metrics
 from llm_bot.observability.queries import DecisionQueries
@@ -211,7 +210,6 @@ class App:
             limiter=self._limiter,
             tally=self._tally,
             buffer=self._buffer,
-            drops=FloodSampler(),
             clock=self._clock,
             rng=self._rng,
             dialects=dialects(self.config.nats),
@@ -232,7 +230,6 @@ class App:
             version=__version__,
             status=self.status,
             inquiries=self.inquiries,
-            clock=self._clock,
         )
         subject = command_subject(self.config.instance)
         commands = await self._bus.subscribe(subject, responder.hear)

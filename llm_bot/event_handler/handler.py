@@ -11,7 +11,6 @@ from typing import Any
 
 from llm_bot.decisions import Delivery, Outcome
 from llm_bot.event_handler.lines import LineHandler
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import (
     ChatCleared,
     ChatLine,
@@ -46,12 +45,10 @@ class EventHandler:
         tally: Tally,
         clock: Clock,
         rng: Callable[[], float],
-        drops: FloodSampler,
     ) -> None:
         self._room = room
         self._tally = tally
         self._clock = clock
-        self._drops = drops
         self._hear_line = LineHandler(room, limiter=limiter, rng=rng).hear
         self._handlers: dict[type, Callable[[Any], None]] = {
             ChatLine: self._hear_line,
@@ -94,7 +91,7 @@ class EventHandler:
             self._handlers[type(heard.event)](heard.event)
         elif type(heard) is Rejected:
             room.tally.events[heard.event_type] += 1
-            self._note_drop(heard, len(event.data), arrived)
+            self._note_drop(heard, len(event.data))
         else:
             room.tally.events["other"] += 1
 
@@ -104,7 +101,7 @@ class EventHandler:
         understood = parse_answer(event_type, data)
         match understood:
             case Rejected():
-                self._note_drop(understood, len(data), self._clock.monotonic())
+                self._note_drop(understood, len(data))
                 return False
             case LoggedIn():
                 self._learn_login(understood)
@@ -114,20 +111,17 @@ class EventHandler:
                 self._room.assume_media(understood.media)
         return True
 
-    def _note_drop(self, drop: Rejected, size: int, now: float) -> None:
+    def _note_drop(self, drop: Rejected, size: int) -> None:
         self._tally.dropped[drop.reason.value] += 1
-        suppressed = self._drops.should_log(f"{self._room.key} {drop.reason}", now)
-        if suppressed is not None:
-            log.warning(
-                "event.dropped",
-                extra={
-                    "channel": self._room.config.name,
-                    "event_type": drop.event_type,
-                    "reason": drop.reason.value,
-                    "bytes": size,
-                    "suppressed": suppressed,
-                },
-            )
+        log.warning(
+            "event.dropped",
+            extra={
+                "channel": self._room.config.name,
+                "event_type": drop.event_type,
+                "reason": drop.reason.value,
+                "bytes": size,
+            },
+        )
 
     def _change_media(self, event: MediaChanged) -> None:
         self._room.change_media(event.media, self._clock.monotonic())
@@ -145,17 +139,14 @@ class EventHandler:
         room = self._room
         if not room.learn_login(event.name):
             return
-        suppressed = self._drops.should_log(f"{room.key} other_login", self._clock.monotonic())
-        if suppressed is not None:
-            log.warning(
-                "room.other_login",
-                extra={
-                    "channel": room.config.name,
-                    "login": event.name,
-                    "username": room.config.bot.username,
-                    "suppressed": suppressed,
-                },
-            )
+        log.warning(
+            "room.other_login",
+            extra={
+                "channel": room.config.name,
+                "login": event.name,
+                "username": room.config.bot.username,
+            },
+        )
 
     def _clear(self, _: ChatCleared) -> None:
         self._room.clear()

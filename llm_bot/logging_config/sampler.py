@@ -1,56 +1,50 @@
-"""Of many like lines of the log, a sample. Pure: time is an argument."""
+"""Of many like lines of the log, a sample."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 
-class FloodSampler:
-    """Says of each of many like lines whether it is logged: `limit_per_minute` of a key are.
+SAMPLED: Mapping[str, tuple[str, ...]] = {
+    "command.not_answered": (),
+    "event.dropped": ("channel", "reason"),
+    "room.ask_failed": ("channel",),
+    "room.asked": ("channel",),
+    "room.other_login": ("channel",),
+}
+"""The events that others can make come in floods, and the fields that tell their kinds apart.
+These have few values, so that nobody can make many kinds."""
 
-    When there are more than `max_keys` of them within a minute, the further ones share one limit.
+LINES_A_MINUTE = 5
+"""Of each kind."""
+
+
+class SampleFilter(logging.Filter):
+    """Lets some lines of a kind pass each minute; each tells how many before it were `suppressed`.
+
+    `monotonic` is a clock in seconds that doesn't go back.
     """
 
-    def __init__(self, limit_per_minute: int = 5, *, max_keys: int = 256) -> None:
-        self._limit = limit_per_minute
-        self._max_keys = max_keys
-        self._samples: dict[str | None, _Sample] = {}
-        self._next_tidy_up = 0.0
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._minute_ends = float("-inf")
+        self._passed: Counter[tuple[object, ...]] = Counter()
+        self._suppressed: Counter[tuple[object, ...]] = Counter()
 
-    def should_log(self, key: str, now: float) -> int | None:
-        """None: don't. A number: do, so many of this key were left out since the last logged one.
-
-        `now` is in seconds, of a clock that doesn't go back.
-        """
-        sample = self._samples.get(key) or self._new_sample(key, now)
-        if now >= sample.ends:
-            sample.ends = now + _MINUTE
-            sample.logged = 0
-        if sample.logged >= self._limit:
-            sample.left_out += 1
-            return None
-        sample.logged += 1
-        left_out, sample.left_out = sample.left_out, 0
-        return left_out
-
-    def _new_sample(self, key: str, now: float) -> _Sample:
-        if len(self._samples) >= self._max_keys:
-            self._tidy_up(now)
-        place = key if len(self._samples) < self._max_keys else None
-        return self._samples.setdefault(place, _Sample(now + _MINUTE))
-
-    def _tidy_up(self, now: float) -> None:
-        if now < self._next_tidy_up:
-            return  # a flood of new keys must not have all others looked through for each
-        self._next_tidy_up = now + 1.0
-        self._samples = {key: sample for key, sample in self._samples.items() if now < sample.ends}
-
-
-_MINUTE = 60.0
-
-
-class _Sample:
-    __slots__ = ("ends", "left_out", "logged")
-
-    def __init__(self, ends: float) -> None:
-        self.ends = ends
-        self.logged = 0
-        self.left_out = 0
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not isinstance(record.msg, str) or record.msg not in SAMPLED:
+            return True
+        now = self._monotonic()
+        if now >= self._minute_ends:
+            self._minute_ends = now + 60.0
+            self._passed.clear()
+        kind = (record.msg, *(vars(record).get(field) for field in SAMPLED[record.msg]))
+        if self._passed[kind] >= LINES_A_MINUTE:
+            self._suppressed[kind] += 1
+            return False
+        self._passed[kind] += 1
+        record.suppressed = self._suppressed.pop(kind, 0)
+        return True

@@ -16,6 +16,7 @@ from llm_bot.config import LoggingConfig
 from llm_bot.logging_config.formatters import JsonFormatter, TextFormatter
 from llm_bot.logging_config.handler import LogHandler
 from llm_bot.logging_config.redaction import Redactor
+from llm_bot.logging_config.sampler import SampleFilter
 
 # They tell of each request; what matters about a request is logged by this program itself.
 _CHATTY_LOGGERS = ("asyncio", "httpx", "httpcore", "aiohttp.access")
@@ -43,6 +44,7 @@ def configure_logging(
     handler = previous
     if handler is None or stream is not None:
         handler = LogHandler(stream or sys.stderr)
+        handler.addFilter(SampleFilter())
         root.addHandler(handler)
     known = previous.secrets if previous is not None else ()
     handler.secrets = tuple(dict.fromkeys(filter(None, (*secrets, *known))))[:_MAX_SECRETS]

@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 
 from llm_bot.errors import BusError
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.observability.queries import DecisionFilter, DecisionQueries, InquiryError
-from llm_bot.ports import Bus, Clock, Event
+from llm_bot.ports import Bus, Event
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +42,12 @@ class CommandResponder:
         version: str,
         status: Callable[[], dict[str, Any]],
         inquiries: DecisionQueries,
-        clock: Clock,
     ) -> None:
         self._bus = bus
         self._service = service
         self._version = version
         self._status = status
         self._inquiries = inquiries
-        self._clock = clock
-        self._failures = FloodSampler()
 
     async def hear(self, event: Event) -> None:
         """Answer one request."""
@@ -60,11 +56,7 @@ class CommandResponder:
         try:
             await self._bus.publish(event.reply, self._answer(event.data))
         except BusError as exc:
-            suppressed = self._failures.should_log("command", self._clock.monotonic())
-            if suppressed is not None:
-                log.warning(
-                    "command.not_answered", extra={"error": str(exc), "suppressed": suppressed}
-                )
+            log.warning("command.not_answered", extra={"error": str(exc)})
 
     def _answer(self, body: bytes) -> bytes:
         command: object = None

@@ -18,7 +18,6 @@ from llm_bot.config import RoomConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.errors import BusError
 from llm_bot.event_handler import EventHandler
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Bus, Clock, Event, Subscription
 from llm_bot.rate_limiter import RateLimiter
@@ -44,7 +43,6 @@ class SharedServices(msgspec.Struct, frozen=True):
     limiter: RateLimiter
     tally: Tally
     buffer: OutboundBuffer
-    drops: FloodSampler
     clock: Clock
     rng: Callable[[], float]
     dialects: tuple[Dialect, ...]
@@ -88,13 +86,11 @@ class RoomService(RoomObserver):
             tally=shared.tally,
             clock=shared.clock,
             rng=shared.rng,
-            drops=shared.drops,
         )
         self.introduction = RoomSync(
             room,
             bus=shared.bus,
             clock=shared.clock,
-            sampler=shared.drops,
             learn=self._handler.learn,
             source=shared.source,
             request_timeout=shared.request_timeout,

@@ -21,7 +21,6 @@ from llm_bot.errors import (
     UnacceptedReplyError,
     UnsupportedByBusError,
 )
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.ports import Bus, Clock, Event
 from llm_bot.room import Room
 from llm_bot.wire import new_correlation_id
@@ -68,7 +67,6 @@ class RoomSync:
         *,
         bus: Bus,
         clock: Clock,
-        sampler: FloodSampler,
         learn: Learn,
         source: str,
         request_timeout: float,
@@ -76,7 +74,6 @@ class RoomSync:
         self._room = room
         self._bus = bus
         self._clock = clock
-        self._sampler = sampler
         self._learn = learn
         self._source = source
         self._request_timeout = request_timeout
@@ -141,10 +138,8 @@ class RoomSync:
             self._asked[what] = Asked.NO_ANSWER
         except BusError as error:
             self._asked[what] = Asked.FAILED
-            suppressed = self._should_log("ask_failed")
-            if suppressed is not None:
-                extra = {"what": what, "error": str(error), "suppressed": suppressed}
-                log.warning("room.ask_failed", extra={"channel": self._room.config.name, **extra})
+            extra = {"channel": self._room.config.name, "what": what, "error": str(error)}
+            log.warning("room.ask_failed", extra=extra)
 
     async def _ask_login(self) -> Asked | None:
         domains = self._domains()
@@ -212,13 +207,7 @@ class RoomSync:
         return headers(new_correlation_id(), source=self._source, now=self._clock.time())
 
     def _tell(self) -> None:
-        suppressed = self._should_log("asked")
-        if suppressed is not None:
-            extra = {"channel": self._room.config.name, "suppressed": suppressed}
-            log.info("room.asked", extra={**extra, **self._asked})
-
-    def _should_log(self, kind: str) -> int | None:
-        return self._sampler.should_log(f"{self._room.key} {kind}", self._clock.monotonic())
+        log.info("room.asked", extra={"channel": self._room.config.name, **self._asked})
 
 
 def _is_no_stream(event: Event) -> bool:

@@ -26,7 +26,6 @@ from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.llm_client import LLMRequest, LLMResponse
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
@@ -109,7 +108,6 @@ class Crowd:
             limiter=self.limiter,
             tally=Tally(),
             buffer=OutboundBuffer(5),
-            drops=FloodSampler(),
             clock=clock,
             rng=lambda: 0.5,
             dialects=(Dialect.KRYTEN,),

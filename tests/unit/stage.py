@@ -10,7 +10,6 @@ from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
 from llm_bot.decisions import DecisionRecord
 from llm_bot.event_handler import EventHandler
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
@@ -71,7 +70,6 @@ class Stage:
             tally=Tally(),
             clock=self.clock,
             rng=lambda: self.rng,
-            drops=FloodSampler(limit_per_minute=2),
         )
         agent = ChatAgent(self.model, self.clock)
         self.workers = [

@@ -14,7 +14,6 @@ from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Event
 from llm_bot.runtime import command_service as bus_commands
 from llm_bot.runtime.command_service import CommandResponder, command_subject
-from tests.fakes import ManualClock
 from tests.unit.stage import Stage
 
 
@@ -30,7 +29,6 @@ class Scene:
             version="1.2.3",
             status=lambda: {"status": "healthy"},
             inquiries=DecisionQueries(lambda: [stage.room]),
-            clock=ManualClock(),
         )
 
     async def ask(self, request: Any) -> dict[str, Any]:
@@ -118,13 +116,11 @@ async def test_without_a_way_back_nothing_happens(scene):
     assert scene.bus.handler_errors == 0
 
 
-async def test_a_bus_that_is_gone_is_told_once(scene, caplog):
-    """The answer is lost with the connection; a storm of requests doesn't fill the log."""
+async def test_a_bus_that_is_gone_is_told(scene, caplog):
+    """The answer is lost with the connection, and the log says so."""
     scene.bus.disconnect()
-    for _ in range(100):
-        await scene.responder.hear(Event("llm_bot.command", b"{}", reply="_INBOX.1"))
-    told = [record for record in caplog.records if record.message == "command.not_answered"]
-    assert 0 < len(told) < 20
+    await scene.responder.hear(Event("llm_bot.command", b"{}", reply="_INBOX.1"))
+    assert [record.message for record in caplog.records] == ["command.not_answered"]
 
 
 @given(body=st.binary(max_size=200) | st.text().map(str.encode))
@@ -136,7 +132,6 @@ def test_no_body_breaks_it(body):
         version="1",
         status=dict,
         inquiries=DecisionQueries(list),
-        clock=ManualClock(),
     )
     told = json.loads(responder._answer(body))
     assert ("data" in told) is told["success"]

@@ -14,7 +14,6 @@ from llm_bot.bus import EventBus
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.event_handler import EventHandler
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import ChatLine, Dialect, Origin
 from llm_bot.ports import Body, Clock, Event, SystemClock
 from llm_bot.rate_limiter import RateLimiter
@@ -90,7 +89,6 @@ class Scene:
             tally=Tally(),
             clock=self.clock,
             rng=lambda: 0.5,
-            drops=FloodSampler(),
         )
 
     def record(self) -> DecisionRecord:

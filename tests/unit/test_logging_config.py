@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from llm_bot.config import LoggingConfig
 from llm_bot.logging_config import SECRET, configure_logging
-from llm_bot.logging_config.sampler import FloodSampler
+from llm_bot.logging_config.sampler import SAMPLED, SampleFilter
+from tests.fakes import ManualClock
 
 log = logging.getLogger("llm_bot.test")
 
@@ -52,6 +53,10 @@ class Log:
     @property
     def text(self) -> str:
         return self.stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
 
     @property
     def line(self) -> dict[str, Any]:
@@ -559,39 +564,43 @@ def test_secrets_of_before_a_reload_stay_hidden() -> None:
 # --- floods --------------------------------------------------------------------------------
 
 
+def log_with_a_clock() -> tuple[Log, ManualClock]:
+    """A log whose samples go by a clock that is moved by hand."""
+    out, clock = json_log(), ManualClock()
+    (handler,) = logging.getLogger().handlers
+    handler.filters[:] = [SampleFilter(clock.monotonic)]
+    return out, clock
+
+
+def dropped(channel: str = "lounge", reason: str = "bad_json") -> None:
+    log.warning("event.dropped", extra={"channel": channel, "reason": reason})
+
+
 def test_flood_is_sampled() -> None:
-    """Of like lines the first few of a minute are logged, the others aren't."""
-    sampler = FloodSampler(3)
-    answers = [sampler.should_log("bad_event", now=100.0 + i) for i in range(10)]
-    assert answers == [0, 0, 0] + [None] * 7
+    """LOG-5: of a kind and room the first five of a minute are logged, and the next one tells how
+    many weren't. No kind hides another, and what isn't such a kind is logged each time."""
+    out, clock = log_with_a_clock()
+    for _ in range(10):
+        clock.advance(5.9)
+        dropped()
+    assert [line["suppressed"] for line in out.lines] == [0] * 5
+    dropped(channel="other")
+    dropped(reason="bad_payload")
+    assert len(out.lines) == 7
+    for _ in range(10):
+        log.warning("reply.error", extra={"channel": "lounge"})
+    assert len(out.lines) == 17
+    clock.advance(60.0)
+    dropped()
+    clock.advance(60.0)
+    dropped()
+    assert [line["suppressed"] for line in out.lines[17:]] == [5, 0]
 
 
-def test_next_logged_line_tells_how_many_were_left_out() -> None:
-    """A minute after it began, a line is logged again, once with the count of those between."""
-    sampler = FloodSampler(1)
-    for i in range(10):
-        sampler.should_log("bad_event", now=100.0 + i)
-    assert sampler.should_log("bad_event", now=159.9) is None
-    assert sampler.should_log("bad_event", now=160.0) == 10
-    assert sampler.should_log("bad_event", now=220.0) == 0
-
-
-def test_keys_are_sampled_apart() -> None:
-    """A flood of one kind hides no line of another."""
-    sampler = FloodSampler(1)
-    assert [sampler.should_log(key, 0.0) for key in "aab"] == [0, None, 0]
-
-
-def test_keys_beyond_the_limit_share_one_sample() -> None:
-    """New keys can't be used to get round the limit, nor to fill the memory."""
-    sampler = FloodSampler(1, max_keys=2)
-    answers = [sampler.should_log(str(number), 0.0) for number in range(1000)]
-    assert answers == [0, 0, 0] + [None] * 997
-
-
-def test_keys_that_went_quiet_make_room() -> None:
-    """A key that wasn't seen for a minute gives its place to a new one."""
-    sampler = FloodSampler(1, max_keys=2)
-    for key in ("a", "b", "c"):
-        sampler.should_log(key, 0.0)
-    assert [sampler.should_log(key, 61.0) for key in ("d", "e", "d")] == [0, 0, None]
+@pytest.mark.parametrize("message", SAMPLED)
+def test_every_event_of_the_table_is_sampled(message: str) -> None:
+    """From the start, whatever fields it has: the filter is there without being asked for."""
+    out = json_log()
+    for _ in range(10):
+        log.warning(message)
+    assert [line["message"] for line in out.lines] == [message] * 5

@@ -20,7 +20,6 @@ from llm_bot.bus import EventBus
 from llm_bot.decisions import Outcome
 from llm_bot.event_handler import EventHandler
 from llm_bot.llm_client import AttemptStatus, LLMRequest, Message
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.observability.metrics import CountedModel, Metrics
 from llm_bot.observability.room_metrics import RoomCollector
@@ -95,7 +94,6 @@ class Scene:
             tally=self.tally,
             clock=self.clock,
             rng=lambda: 0.5,
-            drops=FloodSampler(),
         )
 
     def hear(self, event: Event) -> None:

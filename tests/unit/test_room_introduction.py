@@ -14,7 +14,6 @@ import pytest
 from llm_bot.bus import EventBus
 from llm_bot.errors import BusError, UnsupportedByBusError
 from llm_bot.event_handler import EventHandler
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
@@ -52,20 +51,17 @@ class Bench(RoomObserver):
         self.room: Room = builders.room(channel={"domain": domain, **channel})
         self.tally = Tally()
         self.clock = ManualClock()
-        drops = FloodSampler()
         self.handler = EventHandler(
             self.room,
             limiter=RateLimiter(),
             tally=self.tally,
             clock=self.clock,
             rng=lambda: 0.5,
-            drops=drops,
         )
         self.introduction = RoomSync(
             self.room,
             bus=self.bus,
             clock=self.clock,
-            sampler=drops,
             learn=self.handler.learn,
             source="llm_bot",
             request_timeout=request_timeout,
@@ -461,17 +457,17 @@ class Refusing(EventBus):
 
 
 async def test_bus_that_refuses(caplog):
-    """A refusal is logged, as a sample, and ends nothing."""
+    """A refusal is logged, and ends nothing."""
     bus = Refusing()
     bus.error = BusError("the account may not publish on it")
     bench = Bench(bus)
     async with bench.running():
-        for wanted in (3, 6, 9, 12):
+        for wanted in (3, 6):
             bench.connected()
             await eventually(partial(bus.has_refused, wanted))
             await bench.comes(login="failed", roster="failed", media="failed")
     failed = [one for one in caplog.records if one.message == "room.ask_failed"]
-    assert len(failed) == 5
+    assert len(failed) == 6
     assert {vars(one)["what"] for one in failed} == {"login", "roster", "media"}
 
 

@@ -17,7 +17,6 @@ from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.demo.stand_ins import cytube, kryten
 from llm_bot.errors import BusError, BusUnavailableError
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.models import Dialect, Person
 from llm_bot.ports import Event, Handler
 from llm_bot.rate_limiter import RateLimiter
@@ -141,7 +140,6 @@ async def at_work(
         limiter=RateLimiter(),
         tally=Tally(),
         buffer=OutboundBuffer(5),
-        drops=FloodSampler(),
         clock=clock,
         rng=lambda: 0.5,
         dialects=tuple(Dialect),

@@ -16,7 +16,6 @@ from llm_bot.bus import EventBus
 from llm_bot.config import Config, resolve_room
 from llm_bot.decisions import Outcome
 from llm_bot.llm_client import Attempt, AttemptStatus, LLMResponse, Usage
-from llm_bot.logging_config.sampler import FloodSampler
 from llm_bot.observability.metrics import Metrics
 from llm_bot.ports import SystemClock
 from llm_bot.rate_limiter import RateLimiter
@@ -270,7 +269,6 @@ def introduction(bus: EventBus) -> RoomSync:
         Room(resolve_room(CONFIG, CONFIG.channels[0]), secrets=()),
         bus=bus,
         clock=SystemClock(),
-        sampler=FloodSampler(),
         learn=lambda event_type, data: True,
         source="llm_bot",
         request_timeout=1,
