@@ -28,7 +28,8 @@ from llm_bot.llm_client import (
 from llm_bot.models import ChatLine, Dialect, LineKind, Origin
 from llm_bot.ports import Clock, Model
 from llm_bot.rate_limiter import Permit
-from llm_bot.response_processor.guard import FilterReason, Guarded
+from llm_bot.response_processor import FilterReason
+from llm_bot.response_processor.guard import Guarded
 from llm_bot.room import Room
 from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import is_yes

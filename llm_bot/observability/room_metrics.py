@@ -13,7 +13,7 @@ from llm_bot.decisions import Delivery, Outcome
 from llm_bot.observability.families import counter, gauge, histogram
 from llm_bot.ports import Clock
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.response_processor.guard import FilterReason
+from llm_bot.response_processor import FilterReason
 from llm_bot.room import Room
 from llm_bot.triggers.configured import room_demand
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 
 from llm_bot.decisions import DecisionRecord, Delivery, Gate, IgnoredBecause, Outcome
-from llm_bot.response_processor.guard import FilterReason
+from llm_bot.response_processor import FilterReason
 
 MAX_DETAIL_CHARACTERS = 200
 """Servers that fail can be talkative; the record has the rest."""
@@ -200,27 +200,12 @@ def _empty_reply(record: DecisionRecord) -> str:
     return f"{said} (parameters.max_tokens, if it was cut short){_end(record)}"
 
 
+_FILTER_WORDS = {reason.value: reason.words for reason in FilterReason}
+
+
 def _filtered(record: DecisionRecord) -> str:
-    why = FILTER_REASONS.get(record.detail, "was refused by a filter (response_processing)")
+    why = _FILTER_WORDS.get(record.detail, "was refused by a filter (response_processing)")
     return f"{_cause(record)}, but the answer {why}, so nothing is said."
-
-
-FILTER_REASONS: Mapping[str, str] = {
-    FilterReason.BLOCKED_PATTERN: "fits a pattern of content_filter.block_patterns",
-    FilterReason.BLOCKED_KEYWORD: "holds a word of content_filter.block_keywords",
-    FilterReason.PATTERN_TIMEOUT: "took a pattern of content_filter.block_patterns too long",
-    FilterReason.TOO_SHORT: "has too few words (content_filter.min_word_count)",
-    FilterReason.TOO_LONG: "has too many words (content_filter.max_word_count)",
-    FilterReason.MISSING_KEYWORD: "holds none of content_filter.require_keywords",
-    FilterReason.EMPTY: "is empty",
-    FilterReason.ECHO: "only repeats the line (quality_checks_enabled)",
-    FilterReason.DUPLICATE: "was said a few lines ago (deduplicate_window)",
-    FilterReason.LOW_QUALITY: "says nothing (quality_checks_enabled)",
-    FilterReason.IRRELEVANT: "has too little to do with the conversation (min_relevance)",
-    FilterReason.SECRET: "holds a secret of the configuration",
-    FilterReason.UNSAFE: "can't be made safe to say",
-}
-"""What was wrong with an answer, to follow "the answer"."""
 
 
 def _delivery_failed(record: DecisionRecord) -> str:

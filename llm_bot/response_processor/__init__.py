@@ -1,9 +1,5 @@
 """Make an answer fit and harmless. Pure."""
 
-from llm_bot.response_processor.processor import Processed, ResponseProcessor, strip_reasoning
+from llm_bot.response_processor.processor import FilterReason, Processed, ResponseProcessor
 
-__all__ = [
-    "Processed",
-    "ResponseProcessor",
-    "strip_reasoning",
-]
+__all__ = ["FilterReason", "Processed", "ResponseProcessor"]

@@ -11,30 +11,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from enum import StrEnum
 
 import msgspec
 import regex
 
-from llm_bot.text.cleaning import collapse_white_space, cut_utf16, strip_invisible, utf16_length
-
-
-class FilterReason(StrEnum):
-    """Why an answer isn't said: the processor's reasons and the guard's, one closed set."""
-
-    BLOCKED_PATTERN = "blocked_pattern"
-    BLOCKED_KEYWORD = "blocked_keyword"
-    PATTERN_TIMEOUT = "pattern_timeout"
-    TOO_SHORT = "too_short"
-    TOO_LONG = "too_long"
-    MISSING_KEYWORD = "missing_keyword"
-    EMPTY = "empty"
-    ECHO = "echo"
-    DUPLICATE = "duplicate"
-    LOW_QUALITY = "low_quality"
-    IRRELEVANT = "irrelevant"
-    SECRET = "secret"  # noqa: S105 - the name of a reason
-    UNSAFE = "unsafe"
+from llm_bot.response_processor.processor import FilterReason
+from llm_bot.text.cleaning import collapse_white_space, strip_invisible
+from llm_bot.text.cutting import cut_utf16, utf16_length
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -166,29 +149,24 @@ class _Secrets:
     def __init__(self, secrets: tuple[str, ...]) -> None:
         bare = {secret: _bare(secret) for secret in secrets}
         plain = {each for each in bare.values() if len(each) >= _BARE_SECRET_CHARACTERS}
-        punctuated = {each for each in bare if len(bare[each]) < _BARE_SECRET_CHARACTERS}
         run = _TELLING_RUN_CHARACTERS
-        self._whole = tuple(each for each in plain if len(each) < run)
-        self._runs = frozenset(
-            each[at : at + run] for each in plain for at in range(len(each) - run + 1)
-        )
+        self._pieces = {
+            each[at : at + run] for each in plain for at in range(max(1, len(each) - run + 1))
+        }
         self._starts = tuple(
             each[:length]
             for each in plain
             for length in range(_TELLING_START_CHARACTERS, min(run, len(each)))
         )
-        self._punctuated = tuple({_squeezed(each) for each in punctuated} - {""})
+        short = (each for each in bare if len(bare[each]) < _BARE_SECRET_CHARACTERS)
+        self._punctuated = set(map(_squeezed, short)) - {""}
 
     def are_told_by(self, text: str) -> bool:
+        squeezed = _squeezed(text)
         bare = _bare(text)
-        squeezed = _squeezed(text) if self._punctuated else ""
         return (
-            any(secret in bare for secret in self._whole)
+            any(piece in bare for piece in self._pieces)
             or bare.endswith(self._starts)
-            or any(
-                bare[at : at + _TELLING_RUN_CHARACTERS] in self._runs
-                for at in range(len(bare) if self._runs else 0)
-            )
             or any(secret in squeezed for secret in self._punctuated)
         )
 

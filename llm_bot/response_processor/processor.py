@@ -1,7 +1,8 @@
-"""From a model's answer to a line worth saying: an ordered tuple of small steps, then the guard's.
+"""From a model's answer to a line worth saying: an ordered table of small steps, then the guard's.
 
 Each step takes the text and what it answers, and returns the text to go on with or the reason why
-nothing is said. Whether it is safe to say is not decided here but in `guard`.
+nothing is said. Whether it is safe to say is not decided here but in `guard`. Another step is a
+function and a line of `_steps`, and where it refuses, a reason of `FilterReason`.
 """
 
 from __future__ import annotations
@@ -9,27 +10,54 @@ from __future__ import annotations
 import functools
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
 
 import msgspec
 import regex
 
 from llm_bot.config import ResponseProcessingConfig
-from llm_bot.response_processor.guard import FilterReason
-from llm_bot.text.cleaning import (
-    collapse_white_space,
-    cut_at_sentence,
-    cut_utf16,
-    strip_invisible,
-)
+from llm_bot.llm_client.reasoning import split_reasoning
+from llm_bot.text.cleaning import collapse_white_space, strip_invisible
+from llm_bot.text.cutting import cut_at_sentence, cut_utf16
 from llm_bot.text.markdown import strip_markdown
-
-__all__ = ["FilterReason", "Processed", "ResponseProcessor", "strip_reasoning"]
 
 PATTERN_TIMEOUT_SECONDS = 0.05
 """For one pattern: the event loop waits for it, and chat goes on meanwhile."""
 
 MAX_ANSWER_CHARACTERS = 16_384
 """What is looked at of an answer, its reasoning apart; no room takes a tenth of it."""
+
+
+class FilterReason(StrEnum):
+    """Why an answer isn't said: the processor's reasons and the guard's, one closed set.
+
+    `words` follow "the answer" where somebody is told.
+    """
+
+    words: str
+
+    def __new__(cls, value: str, words: str) -> FilterReason:
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.words = words
+        return reason
+
+    BLOCKED_PATTERN = "blocked_pattern", "fits a pattern of content_filter.block_patterns"
+    BLOCKED_KEYWORD = "blocked_keyword", "holds a word of content_filter.block_keywords"
+    PATTERN_TIMEOUT = (
+        "pattern_timeout",
+        "took a pattern of content_filter.block_patterns too long",
+    )
+    TOO_SHORT = "too_short", "has too few words (content_filter.min_word_count)"
+    TOO_LONG = "too_long", "has too many words (content_filter.max_word_count)"
+    MISSING_KEYWORD = "missing_keyword", "holds none of content_filter.require_keywords"
+    EMPTY = "empty", "is empty"
+    ECHO = "echo", "only repeats the line (quality_checks_enabled)"
+    DUPLICATE = "duplicate", "was said a few lines ago (deduplicate_window)"
+    LOW_QUALITY = "low_quality", "says nothing (quality_checks_enabled)"
+    IRRELEVANT = "irrelevant", "has too little to do with the conversation (min_relevance)"
+    SECRET = "secret", "holds a secret of the configuration"
+    UNSAFE = "unsafe", "can't be made safe to say"
 
 
 class Processed(msgspec.Struct, frozen=True):
@@ -76,7 +104,7 @@ class ResponseProcessor:
             result = step(text, talk)
             if isinstance(result, FilterReason):
                 return Processed("", tuple(changed_by), result)
-            if result != text:
+            if result != text and name not in changed_by:
                 changed_by.append(name)
             text = result
         return Processed(text, tuple(changed_by))
@@ -86,7 +114,7 @@ def _steps(settings: ResponseProcessingConfig) -> Iterable[tuple[str, _Step]]:
     """Behaviour, section 7, in its order; a check of relevance would come last."""
     filters = settings.content_filter
     limit = min(settings.max_response_length, settings.server_max_length)
-    yield "reasoning", _text_step(strip_reasoning)
+    yield "reasoning", _text_step(_strip_reasoning)
     yield "length", _text_step(lambda text: text[:MAX_ANSWER_CHARACTERS])
     yield "invisible", _text_step(strip_invisible)
     for _ in range(_SPEAKER_ROUNDS):
@@ -128,44 +156,15 @@ def _refuse_if(reason: FilterReason, is_wrong: Callable[[str], bool]) -> _Step:
 
 # --- reasoning, name, quote marks ---------------------------------------------
 
-_REASONING_NAMES = "think|thinking|thoughts?|reason|reasoning|reflection|scratchpad"
-_REASONING_MARK = regex.compile(
-    rf"""
-      (?P<close> [<◁]\s*/\s*(?:{_REASONING_NAMES})\b[^<>◁▷]{{0,100}}[>▷] | (?-i:\[/THINK\])
-               | <\|channel\|>\s*final\s*<\|message\|> )
-    | (?P<open>  [<◁]\s*(?:{_REASONING_NAMES})\b[^<>◁▷]{{0,100}}[>▷] | (?-i:\[THINK\])
-               | <\|channel\|>\s*(?:analysis|commentary)\b )
-    """,
-    regex.VERBOSE | regex.IGNORECASE,
-)
 # What stands between texts and is none: a template's marks, the fence of our own prompt.
 _CONTROL_TOKEN = regex.compile(
     r"<\|[\w\-]{1,40}\|> | <{3}[0-9a-f]{12}\b | \b[0-9a-f]{12}>{3}", regex.VERBOSE
 )
 
 
-def strip_reasoning(text: str) -> str:
-    """`text` without the model's thinking aloud.
-
-    Unclosed, it reaches to the end; a closing mark alone ends one that began at the start; an
-    opening mark within it means nothing.
-    """
-    if not ("<" in text or "[" in text or "◁" in text):
-        return text
-    kept: list[str] = []
-    position, is_thinking = 0, False
-    for mark in _REASONING_MARK.finditer(text):
-        if mark.lastgroup == "open":
-            if not is_thinking:
-                kept.append(text[position : mark.start()])
-            is_thinking = True
-            continue
-        if not is_thinking:
-            kept.clear()
-        position, is_thinking = mark.end(), False
-    if not is_thinking:
-        kept.append(text[position:])
-    return _CONTROL_TOKEN.sub("", "".join(kept)).strip()
+def _strip_reasoning(text: str) -> str:
+    """`text` without the model's thinking aloud, and without what the server's template left."""
+    return _CONTROL_TOKEN.sub("", split_reasoning(text)[0]).strip()
 
 
 def _strip_own_name(text: str, own_names: tuple[str, ...]) -> str:
@@ -208,29 +207,19 @@ def _escape(word: str) -> str:
 
 _QUOTE_MARKS = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "「": "」", "『": "』"}
 _INNER_QUOTE = regex.compile(r"(?<!\w)['’‘]|['’‘](?!\w)")
-_MAX_QUOTE_LEVELS = 2
 _SPEAKER_ROUNDS = 2  # a name may stand inside the quote marks, and more of them after it
 
 
 def _strip_quotes(text: str) -> str:
-    """`text` without the quote marks around the whole of it, at most two pairs of them."""
-    for _ in range(_MAX_QUOTE_LEVELS):
-        inner = _unquoted(text.strip())
-        if inner is None:
-            break
-        text = inner
-    return text
-
-
-def _unquoted(text: str) -> str | None:
-    """What stands between a pair of quote marks, if none of the kind stands inside it."""
+    """`text` without a pair of quote marks around the whole, if none of the kind stands inside."""
     opening, inner, closing = text[:1], text[1:-1], text[1:][-1:]
     if not closing or _QUOTE_MARKS.get(opening) != closing:
-        return None
-    if opening in "'‘":
-        # An apostrophe inside a word closes nothing.
-        return None if _INNER_QUOTE.search(inner.strip('"“”')) else inner
-    return None if opening in inner or closing in inner else inner
+        return text
+    if opening in "'‘":  # an apostrophe inside a word closes nothing
+        is_parted = _INNER_QUOTE.search(inner.strip('"“”')) is not None
+    else:
+        is_parted = opening in inner or closing in inner
+    return text if is_parted else inner.strip()
 
 
 # --- spaces and filters -------------------------------------------------------

@@ -12,7 +12,7 @@ import yaml
 from docs.generate.configuration_page import all_keys
 from llm_bot.config import Config
 from llm_bot.decisions import Outcome
-from llm_bot.response_processor.guard import FilterReason
+from llm_bot.response_processor import FilterReason
 from tests.docs.exit_codes import EXIT_CODES
 from tests.docs.markdown import ROOT
 from tests.unit.test_spec import logged_events

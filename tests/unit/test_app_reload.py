@@ -20,7 +20,8 @@ from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.errors import BusError, ConfigError, Problem
 from llm_bot.llm_client import LLMClient
 from llm_bot.ports import Handler
-from llm_bot.response_processor.guard import FilterReason, GuardRefusal
+from llm_bot.response_processor import FilterReason
+from llm_bot.response_processor.guard import GuardRefusal
 from tests.servers import eventually
 
 OLD_KEY, NEW_KEY = "sk-old-0123456789", "sk-new-9876543210"

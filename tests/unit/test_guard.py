@@ -11,9 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_bot.config import ResponseProcessingConfig
-from llm_bot.response_processor import ResponseProcessor
+from llm_bot.response_processor import FilterReason, ResponseProcessor
 from llm_bot.response_processor.guard import (
-    FilterReason,
     Guard,
     Guarded,
     GuardRefusal,

@@ -25,7 +25,7 @@ from llm_bot.observability.metrics import CountedModel, Metrics
 from llm_bot.observability.room_metrics import RoomCollector
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.response_processor.guard import FilterReason
+from llm_bot.response_processor import FilterReason
 from llm_bot.room.tally import Histogram, Tally
 from tests.fakes import ManualClock, ScriptedLLM, llm_attempt
 from tests.unit import builders

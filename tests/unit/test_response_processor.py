@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_bot.config import ResponseProcessingConfig
-from llm_bot.response_processor import Processed, ResponseProcessor, strip_reasoning
-from llm_bot.response_processor.guard import FilterReason
-from llm_bot.text.cleaning import utf16_length
-from llm_bot.text.markdown import strip_markdown
+from llm_bot.response_processor import FilterReason, Processed, ResponseProcessor
+from llm_bot.text.cutting import utf16_length
 
 NAMES = ("MyBot", "the bot")
 
@@ -33,32 +31,15 @@ def filtered(answer: str, **filters) -> Processed:
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        pytest.param("<think>hm</think>Hi there", "Hi there", id="closed"),
-        pytest.param("Hi <think>and then", "Hi", id="unclosed"),
-        pytest.param("so I say\n</think>\n\nHi", "Hi", id="closing-alone"),
-        pytest.param("Hi <thinking>a</thinking> you", "Hi  you", id="in-the-middle"),
-        pytest.param("<Think foo='1'>\nhm\n</ THINK >Hi", "Hi", id="case-and-attributes"),
-        pytest.param("<think>a <think> b</think>Hi", "Hi", id="opened-twice"),
-        pytest.param("<think>a<think>b</think>c</think>Hi", "Hi", id="nested"),
-        pytest.param("<reasoning>a</think>Hi", "Hi", id="closed-by-another-name"),
-        pytest.param("[THINK]a[/THINK]Hi", "Hi", id="square-brackets"),
-        pytest.param("◁think▷a◁/think▷Hi", "Hi", id="triangles"),
-        pytest.param(
-            "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>Hi",
-            "Hi",
-            id="channels",
-        ),
-        pytest.param("Hi<|im_end|>", "Hi", id="control-token"),
-        pytest.param("<<<0123456789ab\nHi\n0123456789ab>>>", "Hi", id="the-prompts-fence"),
+        pytest.param("<think>hm</think>Hi there", "Hi there", id="reasoning"),
+        pytest.param("<|start|>Hi there<|im_end|>", "Hi there", id="control-tokens"),
+        pytest.param("<<<0123456789ab\nHi there\n0123456789ab>>>", "Hi there", id="our-fence"),
         pytest.param("0123456789ab and <<<abc", "0123456789ab and <<<abc", id="no-fence"),
-        pytest.param("I think <3 [thinking]", "I think <3 [thinking]", id="only-words"),
-        pytest.param("<thinker>a</thinker>", "<thinker>a</thinker>", id="another-tag"),
-        pytest.param("<think>nothing but", "", id="reasoning-only"),
     ],
 )
-def test_reasoning_is_stripped(answer: str, text: str):
-    """Reasoning goes, closed or not; a closing mark alone ends one that began at the start."""
-    assert strip_reasoning(answer) == text
+def test_what_was_not_meant_for_the_room_is_stripped(answer: str, text: str):
+    """Reasoning goes (`llm_client.reasoning`), and what a template or our own prompt left."""
+    assert process(answer).text == text
 
 
 @pytest.mark.parametrize(
@@ -109,75 +90,10 @@ def test_wrapping_quote_marks_are_stripped(answer: str, text: str):
     assert process(answer).text == text
 
 
-@pytest.mark.parametrize(
-    ("markdown", "text"),
-    [
-        pytest.param("**bold** __bold__", "bold bold", id="strong"),
-        pytest.param("*it* _it_ ***both***", "it it both", id="emphasis"),
-        pytest.param("snake_case_name stays", "snake_case_name stays", id="snake-case"),
-        pytest.param("3 * 4 * 5 = 60", "3 * 4 * 5 = 60", id="product"),
-        pytest.param("a*b*c", "abc", id="emphasis-inside-a-word"),
-        pytest.param("**open and * this", "**open and * this", id="unclosed"),
-        pytest.param("** no ** _ no _", "** no ** _ no _", id="spaces-inside"),
-        pytest.param("*foo**bar*", "foo**bar", id="lengths-add-up-to-three"),
-        pytest.param("*a **b* c**", "a b c", id="lengths-mixed"),
-        pytest.param("*a _b* c_", "a _b c_", id="overlap"),
-        pytest.param("*(*foo*)*", "(foo)", id="beside-punctuation"),
-        pytest.param("~~gone~~ ~5 or ~6", "gone ~5 or ~6", id="strikethrough"),
-        pytest.param("`x = *a*` and ``a ` b``", "x = *a* and a ` b", id="code"),
-        pytest.param("`` `a` `` `unclosed", "`a` `unclosed", id="code-in-code"),
-        pytest.param("[docs](http://x.y/z_(a) 'T')", "docs", id="link"),
-        pytest.param("[*a* b](<x y>)!", "a b!", id="link-with-emphasis"),
-        pytest.param("*foo [bar*](x)", "*foo bar*", id="link-binds-tighter"),
-        pytest.param("[a [b](c) d](e)", "[a b d](e)", id="no-link-in-a-link"),
-        pytest.param("![a cat](cat.png) [![b](c)](d)", "a cat b", id="image"),
-        pytest.param("[not a link] (x) [y]", "[not a link] (x) [y]", id="brackets"),
-        pytest.param("<https://x.y> <a@b.c> <3 <b>", "https://x.y a@b.c <3 <b>", id="autolink"),
-        pytest.param("\\*not\\* a \\b", "*not* a \\b", id="escapes"),
-        pytest.param("¯\\_(ツ)_/¯", "¯\\_(ツ)_/¯", id="shrug"),
-        pytest.param("# Title #\n## Other\n#hashtag", "Title\nOther\n#hashtag", id="headings"),
-        pytest.param("Title\n=====\ntext\n---\nmore", "Title\ntext\nmore", id="underlined"),
-        pytest.param("a\n***\nb\n_ _ _", "a\nb", id="rules"),
-        pytest.param("* a\n- b\n+ c\n  - d", "a\nb\nc\nd", id="bullets"),
-        pytest.param("*a*\n* b *c*", "a\nb c", id="bullets-and-emphasis"),
-        pytest.param("1. a\n2) b", "1. a\n2) b", id="numbers-stay"),
-        pytest.param("> quoted\n> > *twice\n> over*", "quoted\ntwice\nover", id="quotes"),
-        pytest.param("```py\nx = *a*\n```\n*b*", "x = *a*\nb", id="fence"),
-        pytest.param("~~~\n```\n~~~", "```", id="other-fence"),
-        pytest.param("```\nnever *closed*", "never *closed*", id="fence-unclosed"),
-        pytest.param("+1 -1 #1 >", "+1 -1 #1 >", id="no-blocks"),
-        pytest.param("*a\n\nb*", "*a\nb*", id="not-across-paragraphs"),
-        pytest.param("1. a\n   - b\n     1. c\n2. d", "1. a\nb\n1. c\n2. d", id="lists-nested"),
-        pytest.param("- a\n\n  - b\n\n    text\n- c", "a\nb\ntext\nc", id="lists-loose"),
-        pytest.param("Sure!\n- one\n1. two", "Sure!\none\n1. two", id="list-after-text"),
-        pytest.param("1986.", "1986.", id="number-alone"),
-        pytest.param("1.\n2. - a", "1.\n2. a", id="items-empty-and-nested"),
-        pytest.param("1. ```\n   *x*\n   ```", "1. *x*", id="item-of-code"),
-        pytest.param("    indented *x*\n\ty", "indented x\ny", id="indentation-is-no-code"),
-        pytest.param("| a | *b* |\n|---|:-:|", "| a | b |\n|---|:-:|", id="table"),
-        pytest.param("[x](javascript:a(1)) [](y)", "x ", id="link-of-any-kind"),
-        pytest.param("[a]: http://x.y\n[a]", "[a]: http://x.y\n[a]", id="no-references"),
-        pytest.param("<https://ä.de/ö> a_b_c", "https://ä.de/ö a_b_c", id="address-as-written"),
-        pytest.param("un*friggin*real __init__", "unfrigginreal init", id="inside-words"),
-        pytest.param(":kappa: <3 :/ *shrug*", ":kappa: <3 :/ shrug", id="emotes"),
-        pytest.param("*shrug* `¯\\_(ツ)_/¯`", "shrug ¯\\_(ツ)_/¯", id="shrug-in-code"),
-        pytest.param("o_O T_T >.> ~/bin C# $5", "o_O T_T >.> ~/bin C# $5", id="faces-and-signs"),
-        pytest.param("*open `code [link](x", "*open `code [link](x", id="marks-unclosed"),
-        pytest.param("<b>x</b> &amp; <br/>", "<b>x</b> &amp; <br/>", id="html-is-text"),
-        pytest.param("a  \nb\\\nc", "a\nb\nc", id="hard-breaks"),
-    ],
-)
-def test_markdown_is_stripped(markdown: str, text: str):
-    """Only what CommonMark takes for markup goes, and strikethrough."""
-    assert strip_markdown(markdown) == text
-
-
 def test_addresses_of_links_stay_where_links_are_allowed():
     """With `allow_links` the address is written behind the text that it was under."""
     said = filtered("[docs](https://a.b) here", allow_links=True, block_patterns=[])
     assert said.text == "docs (https://a.b) here"
-    same = "[https://a.b](https://a.b) <c@d.e> ![f](g)"
-    assert strip_markdown(same, keep_addresses=True) == "https://a.b c@d.e f"
 
 
 def test_markdown_may_stay():
@@ -340,15 +256,6 @@ def test_no_answer_is_longer_than_the_room_allows(answer: str, strategy: str, li
     assert (processed.text == "") == (processed.refusal is not None)
 
 
-@given(st.text(st.sampled_from("*_`~[]()!<>#-+ \n\\ab:/.1=\"'")))
-@example("`\n`")
-def test_stripping_markdown_only_takes_away(text: str):
-    """Stripping makes no text longer, and adds nothing but spaces for the newlines in code."""
-    stripped = strip_markdown(text)
-    assert len(stripped) <= len(text)
-    assert set(stripped) <= {*text, " "}
-
-
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -392,7 +299,6 @@ def test_hostile_answers_take_linear_time(pattern: str):
     def seconds(size: int) -> float:
         text = pattern * (size // len(pattern))
         start = time.process_time()
-        strip_markdown(text)
         processor.process(text, line=text, own_names=NAMES)
         return time.process_time() - start
 

@@ -21,7 +21,8 @@ from llm_bot.models import Dialect, Person
 from llm_bot.ports import Event, Handler
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer
-from llm_bot.response_processor.guard import FilterReason, GuardRefusal
+from llm_bot.response_processor import FilterReason
+from llm_bot.response_processor.guard import GuardRefusal
 from llm_bot.room import Room
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService, SharedServices

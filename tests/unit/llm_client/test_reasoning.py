@@ -34,6 +34,18 @@ from llm_bot.llm_client.reasoning import split_reasoning
         ("<think>a<think>b</think>c</think>Hello", "Hello", "a\nb\nc"),
         ("<think>a<reasoning>b</reasoning>c</think>Hello", "Hello", "a\nb\nc"),
         ("a</think>b</think>Hello", "Hello", "a\nb"),
+        ("<Thought foo='1'>hm</ THOUGHT >Hello", "Hello", "hm"),
+        ("<reasoning>hm</think>Hello", "Hello", "hm"),
+        ("◁reasoning▷hm◁/reasoning▷Hello", "Hello", "hm"),
+        (
+            "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary"
+            " to=x<|message|>b<|end|><|start|>assistant<|channel|>final<|message|>Hello",
+            "Hello",
+            "a<|end|><|start|>assistant\nb",
+        ),
+        ("<|channel|>final<|message|>Hello", "Hello", None),
+        ("<|channel|> analysis hm", "", "hm"),
+        ("I think <3 <thinker>", "I think <3 <thinker>", None),
         ("[thinking] Hello", "[thinking] Hello", None),
         ("<think-tank> Hello", "<think-tank> Hello", None),
         ("I think > you", "I think > you", None),
@@ -54,9 +66,13 @@ def test_no_tag_is_left(pieces):
     assert "</think>" not in answer
 
 
-@pytest.mark.parametrize(
-    "piece", ["<", "< ", "<think ", "<a:", "<think", "</", "[THINK", "<think>"]
+ALMOST_MARKS = (
+    *("<", "< ", "<think ", "<a:", "<think", "</", "<think>"),
+    *("[THINK", "<|channel|>analysis", "<|end|>"),
 )
+
+
+@pytest.mark.parametrize("piece", ALMOST_MARKS)
 def test_time_is_linear(piece):
     """A megabyte of almost-tags takes no noticeable time."""
     started = time.process_time()
