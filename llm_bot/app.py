@@ -6,18 +6,15 @@ import asyncio
 import gc
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 from llm_bot import __version__
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.config import Config, NatsConfig
+from llm_bot.config import Config
 from llm_bot.errors import BusUnavailableError
-from llm_bot.health import HealthServer
-from llm_bot.llm_client import LLMClient
-from llm_bot.models import Dialect
-from llm_bot.observability.metrics import CountedModel, Metrics
+from llm_bot.health import HealthServer, Part
+from llm_bot.observability.metrics import Metrics
 from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Bus, Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
@@ -26,18 +23,18 @@ from llm_bot.room import Room, RoomObserver
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.announcer import Announcer
 from llm_bot.runtime.bus_factory import make_bus
-from llm_bot.runtime.command_service import CommandResponder, command_subject
+from llm_bot.runtime.command_service import CommandService
 from llm_bot.runtime.model import SwappableModel
-from llm_bot.runtime.model_settings import client_config
 from llm_bot.runtime.reload import Load, RunningConfig
-from llm_bot.runtime.room_service import SharedServices
 from llm_bot.runtime.rooms import Rooms
-from llm_bot.runtime.systemd import ServiceManager, status_line
+from llm_bot.runtime.shared import SharedServices
+from llm_bot.runtime.status import Status
+from llm_bot.runtime.systemd import ServiceManager
+from llm_bot.shutdown_handler import unless_stopped
 from llm_bot.web.access import Access
 from llm_bot.web.decisions import DecisionsRoute
 from llm_bot.web.demo_actions import DemoActions
 from llm_bot.web.server import LivePage
-from llm_bot.wire.commands import iso_time
 
 log = logging.getLogger(__name__)
 
@@ -66,59 +63,70 @@ class App:
         demo: DemoActions | None = None,
     ) -> None:
         self._stop = stop
-        self._clock = clock or SystemClock()
-        self._rng = rng
+        self._clock = clock = clock or SystemClock()
+        self._bus = bus = bus or make_bus(config, clock, rng)
         self.ready = asyncio.Event()
-        self._bus = bus or make_bus(config, self._clock, rng)
-        self._started_at = self._clock.monotonic()
-        self._tally = Tally()
-        self._limiter = RateLimiter()
-        self._buffer = OutboundBuffer(config.nats.outbound_buffer_size)
-        self._rooms = Rooms()
         self._load = load
         self._reload = asyncio.Event()
-        self._is_started = False
-        self._model: SwappableModel | None = None
-        self._port: int | None = None
+        self._rooms = Rooms()
         self._manager = manager or ServiceManager()
-        announcer = Announcer(self._bus, config.instance, __version__, clock=self._clock)
-        self._announcer = announcer if announces else None
+        self._announcer = Announcer(bus, config.instance, clock=clock) if announces else None
         self.inquiries = DecisionQueries(self._all_rooms)
+        limiter, tally = RateLimiter(), Tally()
+        buffer = OutboundBuffer(config.nats.outbound_buffer_size)
         self.metrics = Metrics(
             rooms=self._all_rooms,
-            tally=self._tally,
-            bus=self._bus,
-            limiter=self._limiter,
-            clock=self._clock,
-            outbound_depth=lambda: self._buffer.depth,
+            tally=tally,
+            bus=bus,
+            limiter=limiter,
+            clock=clock,
+            outbound_depth=lambda: buffer.depth,
             log_lines_lost=log_lines_lost,
         )
+        self._model = SwappableModel(self.metrics, clock=clock, rng=rng)
         self._running = RunningConfig(
-            config, rooms=self._rooms, metrics=self.metrics, open_client=self._open_client
+            config, rooms=self._rooms, metrics=self.metrics, model=self._model
+        )
+        self.status = Status(
+            self._running, self._rooms, bus, self._model, tally, self.metrics, clock, self.ready
         )
         token = config.health.token
-        self._access = Access(
-            config.health.host, lambda: None if token is None else token.get_secret_value()
-        )
-        self.live: LivePage | None = None
+        access = Access(config.health.host, token.get_secret_value() if token else None)
+        self._parts: list[Part] = [DecisionsRoute(self.inquiries, access)]
         if demo is not None or config.health.dashboard:
-            self.live = LivePage(
-                self._access,
+            page = LivePage(
+                access,
                 rooms=self._all_rooms,
-                limiter=self._limiter,
-                clock=self._clock,
-                status=self.status,
-                shows_text=lambda: demo is not None or self.config.logging.content == "full",
+                limiter=limiter,
+                clock=clock,
+                status=self.status.read,
+                shows_text=lambda: self.config.logging.content == "full",
                 demo=demo,
             )
-        self._observers = tuple(observers)
-        if self.live is not None:
-            self._observers += (self.live.feed,)
+            self._parts.append(page)
+            observers = [*observers, page.feed]
+        self._shared = SharedServices(
+            bus=bus,
+            agent=ChatAgent(self._model, clock),
+            limiter=limiter,
+            tally=tally,
+            buffer=buffer,
+            clock=clock,
+            rng=rng,
+            dialects=config.nats.dialects,
+            source=config.instance,
+            request_timeout=config.nats.request_timeout,
+            observers=tuple(observers),
+        )
 
     @property
     def config(self) -> Config:
         """As it runs."""
         return self._running.config
+
+    def request_reload(self) -> None:
+        """Read the configuration anew, soon. Requests while one is under way are one more."""
+        self._reload.set()
 
     async def run(self) -> None:
         """Start, serve until `stop` is set, and stop in order.
@@ -129,110 +137,48 @@ class App:
             ExceptionGroup: Something that must not fail did.
         """
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._manager.watch(self._status_line))
+            await stack.enter_async_context(self._manager.watch(self.status.line))
             stack.push_async_callback(self._bus.close)
             stack.push_async_callback(self._announce_shutdown, "failed")
-            if not await self._unless_stopped(self._bus.connect()):
+            if not await unless_stopped(self._stop, self._bus.connect()):
                 return
-            model = self._model = SwappableModel(await self._open_client(self.config))
-            stack.push_async_callback(model.aclose)
-            await self._serve_http(stack)
+            stack.push_async_callback(self._model.aclose)
+            self._model.replace(await self._model.open(self.config.llm_api))
+            port = await self._serve_http(stack)
             async with asyncio.TaskGroup() as tasks:
-                if await self._listen(self._surroundings(model), tasks):
-                    log.info("app.ready", extra={"version": __version__, **self._places()})
-                    self._is_started = True
-                    self._manager.ready()
+                if await self._listen(tasks):
+                    self._tell_ready()
                     if self._announcer is not None:
-                        self._announcer.start(tasks, port=self._port)
-                    self.ready.set()
+                        self._announcer.start(tasks, port=port)
                     _freeze_gc()
-                    await self._serve(model)
+                    await self._serve()
                 await self._finish()
         log.info("app.stopped")
 
-    def request_reload(self) -> None:
-        """Read the configuration anew, soon. Requests while one is under way are one more."""
-        self._reload.set()
-
-    async def _serve(self, model: SwappableModel) -> None:
-        """Until the order to stop; reload on request."""
-        while await self._unless_stopped(self._reload.wait()):
-            self._reload.clear()
-            if self._load is None:
-                continue
-            with self._manager.reloading():
-                await self._running.change(self._load, model, unless_stopped=self._unless_stopped)
-
-    async def _open_client(self, config: Config) -> LLMClient:
-        """A client for the model that `config` names. Raises the client's `ConfigurationError`."""
-        client = LLMClient(
-            client_config(config.llm_api),
-            clock=self._clock,
-            rng=self._rng,
-            on_attempt=self.metrics.note_attempt,
+    async def _serve_http(self, stack: AsyncExitStack) -> int | None:
+        """Serve for as long as `stack` is open; the port, if there is one."""
+        if not self.config.health.enabled:
+            return None
+        server = HealthServer(
+            self.config.health,
+            status=self.status.read,
+            is_ready=self.status.is_ready,
+            registry=self.metrics.registry,
+            parts=self._parts,
         )
-        return await client.__aenter__()
+        await stack.enter_async_context(server)
+        return server.port
 
-    async def _unless_stopped(self, work: Awaitable[object]) -> bool:
-        """Let `work` end; false if the order to stop came first."""
-        working = asyncio.ensure_future(work)
-        stopping = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                working.result()
-            return working.done()
-        finally:
-            for task in (working, stopping):
-                task.cancel()
-            await asyncio.gather(working, stopping, return_exceptions=True)
-
-    async def _serve_http(self, stack: AsyncExitStack) -> None:
-        if self.config.health.enabled:
-            server = await stack.enter_async_context(
-                HealthServer(
-                    self.config.health,
-                    status=self.status,
-                    is_ready=self.is_ready,
-                    registry=self.metrics.registry,
-                    parts=[
-                        DecisionsRoute(self.inquiries, self._access),
-                        *([] if self.live is None else [self.live]),
-                    ],
-                )
-            )
-            self._port = server.port
-
-    def _surroundings(self, model: SwappableModel) -> SharedServices:
-        return SharedServices(
-            bus=self._bus,
-            agent=ChatAgent(CountedModel(model, self.metrics), self._clock),
-            limiter=self._limiter,
-            tally=self._tally,
-            buffer=self._buffer,
-            clock=self._clock,
-            rng=self._rng,
-            dialects=dialects(self.config.nats),
-            source=self.config.instance,
-            request_timeout=self.config.nats.request_timeout,
-            observers=self._observers,
-        )
-
-    def _all_rooms(self) -> list[Room]:
-        return [service.room for service in self._rooms]
-
-    async def _listen(self, shared: SharedServices, tasks: asyncio.TaskGroup) -> bool:
+    async def _listen(self, tasks: asyncio.TaskGroup) -> bool:
         """Hear all rooms; false if the order to stop came while the bus was away."""
-        await self._rooms.open(self.config, shared, tasks)
-        responder = CommandResponder(
+        await self._rooms.open(self.config, self._shared, tasks)
+        commands = CommandService(
             self._bus,
-            service=self.config.instance,
-            version=__version__,
-            status=self.status,
+            self.config.instance,
+            status=self.status.read,
             inquiries=self.inquiries,
         )
-        subject = command_subject(self.config.instance)
-        commands = await self._bus.subscribe(subject, responder.hear)
+        await commands.listen()
         if self._announcer is not None:
             await self._announcer.listen()
         while True:
@@ -241,18 +187,39 @@ class App:
                 break
             except BusUnavailableError:
                 # Once connected it comes back by itself, and the subscriptions with it.
-                if not await self._unless_stopped(self._bus.wait_connected()):
+                if not await unless_stopped(self._stop, self._bus.wait_connected()):
                     return False
                 await self._clock.sleep(RETRY_SECONDS)
         for service in self._rooms:
-            service.tell_refusals()
-        if commands.refused:
-            log.warning("command.not_heard", extra={"subject": subject})
+            service.subscriptions.tell_refusals()
+        commands.tell_refusal()
         return True
+
+    def _tell_ready(self) -> None:
+        log.info(
+            "app.ready",
+            extra={
+                "version": __version__,
+                "channels": self.status.heard_rooms,
+                "provider": self.config.llm_api.provider,
+                "model": self.config.llm_api.model,
+                "dry_run": self.config.dry_run,
+            },
+        )
+        self.ready.set()
+        self._manager.ready()
+
+    async def _serve(self) -> None:
+        """Until the order to stop; reload on request."""
+        while await unless_stopped(self._stop, self._reload.wait()):
+            self._reload.clear()
+            if self._load is not None:
+                with self._manager.reloading():
+                    await self._running.change(self._load, self._stop)
 
     async def _finish(self) -> None:
         """Hear nothing more, and finish what was admitted within the grace period."""
-        self._is_started = False
+        self.ready.clear()
         self._manager.stopping()
         log.info("app.stopping")
         await self._rooms.stop_hearing()
@@ -265,68 +232,8 @@ class App:
         if self._announcer is not None:
             await self._announcer.stop(reason)
 
-    def _status_line(self) -> str:
-        return status_line(
-            self.status(),
-            bus=self.config.bus.type,
-            heard=sum(service.is_heard for service in self._rooms),
-            rooms=sum(channel.enabled for channel in self.config.channels),
-        )
-
-    def _places(self) -> dict[str, Any]:
-        return {
-            "channels": [service.room.config.name for service in self._rooms if service.is_heard],
-            "provider": self.config.llm_api.provider,
-            "model": self.config.llm_api.model,
-            "dry_run": self.config.dry_run,
-        }
-
-    def is_ready(self) -> bool:
-        """Connected, and every room heard in at least one dialect."""
-        return (
-            self._is_started
-            and self._bus.is_connected
-            and all(service.is_heard for service in self._rooms)
-        )
-
-    def status(self) -> dict[str, Any]:
-        """What /health says."""
-        tallies = [service.room.tally for service in self._rooms]
-        is_well = self.is_ready() and self.metrics.is_model_available
-        last = self._tally.last_event_at
-        return {
-            "status": "healthy" if is_well else "degraded",
-            "uptime_seconds": round(self._clock.monotonic() - self._started_at, 3),
-            "version": __version__,
-            "nats_connected": self._bus.is_connected,
-            "llm_api_available": self.metrics.is_model_available,
-            "channels": {
-                channel.name: self._state(channel.name) for channel in self.config.channels
-            },
-            "rooms": {
-                service.room.config.name: service.introduction.status() for service in self._rooms
-            },
-            "providers": {} if self._model is None else dict(self._model.states),
-            "last_event_timestamp": None if last is None else iso_time(last),
-            "metrics": {
-                "events_received": sum(sum(tally.events.values()) for tally in tallies),
-                "triggers_fired": sum(sum(tally.triggers_fired.values()) for tally in tallies),
-                "responses_sent": sum(sum(tally.sent.values()) for tally in tallies),
-            },
-        }
-
-    def _state(self, name: str) -> str:
-        service = self._rooms.get(name)
-        if service is None:
-            return "disabled"
-        if service.room.is_muted_by_server:
-            return "muted"
-        return "silent" if service.room.config.silenced else "active"
-
-
-def dialects(config: NatsConfig) -> tuple[Dialect, ...]:
-    """The dialects to listen to."""
-    return tuple(Dialect) if config.dialect == "auto" else (Dialect(config.dialect),)
+    def _all_rooms(self) -> list[Room]:
+        return [service.room for service in self._rooms]
 
 
 def _freeze_gc() -> None:

@@ -218,5 +218,5 @@ def _count(app: App, outcome: str) -> int:
 
 def _asked(app: App) -> dict[str, str]:
     """What came of the questions about the room."""
-    asked: dict[str, str] = app.status()["rooms"][CHANNEL]["asked"]
+    asked: dict[str, str] = app.status.read()["rooms"][CHANNEL]["asked"]
     return asked

@@ -12,7 +12,7 @@ from pathlib import Path
 from llm_bot.config import Config
 from llm_bot.config.loader import ConfigFileError, load_config
 from llm_bot.llm_client import LLMClient, LLMConfig, LLMError
-from llm_bot.runtime.model_settings import client_config
+from llm_bot.runtime.model import client_config
 
 SHOWN_MODELS = 200
 """More than that of one provider are counted, not listed."""

@@ -24,6 +24,7 @@ from llm_bot.config.fields import (
     only_one,
     split_url,
 )
+from llm_bot.models import Dialect
 
 
 class TlsConfig(Section):
@@ -83,6 +84,11 @@ class NatsConfig(Section):
 
     # Contents of credentials_file and nkey_seed_file: kept to be blacked out, never to be sent.
     _key_material: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def dialects(self) -> tuple[Dialect, ...]:
+        """The dialects to listen to."""
+        return tuple(Dialect) if self.dialect == "auto" else (Dialect(self.dialect),)
 
     @property
     def key_material(self) -> tuple[str, ...]:

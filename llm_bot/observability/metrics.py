@@ -10,10 +10,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from llm_bot import __version__
-from llm_bot.llm_client import Attempt, AttemptStatus, LLMRequest, LLMResponse
+from llm_bot.llm_client import Attempt, AttemptStatus, LLMResponse
 from llm_bot.observability.families import PREFIX, counter, gauge, histogram
 from llm_bot.observability.room_metrics import RoomCollector, Rooms
-from llm_bot.ports import Bus, Clock, Model
+from llm_bot.ports import Bus, Clock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room.tally import SECONDS, Tally
 
@@ -131,19 +131,6 @@ class Metrics:
         for kind, count in tokens.items():
             if count:
                 self._tokens.labels(response.provider, model, kind).inc(count)
-
-
-class CountedModel:
-    """A model whose tokens are counted."""
-
-    def __init__(self, model: Model, metrics: Metrics) -> None:
-        self._model = model
-        self._metrics = metrics
-
-    async def generate(self, request: LLMRequest) -> LLMResponse:
-        response = await self._model.generate(request)
-        self._metrics.note_response(response)
-        return response
 
 
 class _DaemonCollector(Collector):

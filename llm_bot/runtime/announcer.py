@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from llm_bot import __version__
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.ports import Bus, Clock, Event, Subscription
 
@@ -44,10 +45,9 @@ class Announcer:
     have missed it. Nothing is kept for later, and whatever the bus does, nobody waits for it.
     """
 
-    def __init__(self, bus: Bus, service: str, version: str, *, clock: Clock) -> None:
+    def __init__(self, bus: Bus, service: str, *, clock: Clock) -> None:
         self._bus = bus
         self._service = service
-        self._version = version
         self._clock = clock
         self._hostname = socket.gethostname()
         self._metadata: dict[str, Any] = {}
@@ -116,7 +116,7 @@ class Announcer:
     async def _say(self, happening: str, more: dict[str, Any]) -> None:
         body = {
             "service": self._service,
-            "version": self._version,
+            "version": __version__,
             "hostname": self._hostname,
             # Not as `Z`: the connector reads it with a function that knew none before Python 3.11.
             "timestamp": datetime.fromtimestamp(self._clock.time(), UTC).isoformat(),

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from llm_bot import __version__
 from llm_bot.errors import BusError
 from llm_bot.observability.queries import DecisionFilter, DecisionQueries, InquiryError
 from llm_bot.ports import Bus, Event
@@ -21,12 +22,7 @@ MAX_REPLY_BYTES = 900_000
 COMMANDS = ("ping", "status", "why")
 
 
-def command_subject(instance: str) -> str:
-    """Where the commands for a process of that name are heard."""
-    return f"{instance}.command"
-
-
-class CommandResponder:
+class CommandService:
     """Hears requests and answers them; one that names no subject for an answer is left alone.
 
     A request is `{"command": "ping" | "status" | "why"}`, `why` with `channel`, `last`, `id`,
@@ -37,20 +33,26 @@ class CommandResponder:
     def __init__(
         self,
         bus: Bus,
+        instance: str,
         *,
-        service: str,
-        version: str,
         status: Callable[[], dict[str, Any]],
         inquiries: DecisionQueries,
     ) -> None:
         self._bus = bus
-        self._service = service
-        self._version = version
+        self._instance = instance
         self._status = status
         self._inquiries = inquiries
 
-    async def hear(self, event: Event) -> None:
-        """Answer one request."""
+    async def listen(self) -> None:
+        """Answer from now on. Raises `BusError`."""
+        self._requests = await self._bus.subscribe(f"{self._instance}.command", self._hear)
+
+    def tell_refusal(self) -> None:
+        """Log it where the account may not hear commands. Call it after a flush."""
+        if self._requests.refused:
+            log.warning("command.not_heard", extra={"subject": self._requests.subject})
+
+    async def _hear(self, event: Event) -> None:
         if not event.reply:
             return
         try:
@@ -63,33 +65,30 @@ class CommandResponder:
         try:
             request = _request(body)
             command = request.pop("command", None)
-            data = self._dispatch(command, request)
+            answer = self._reply(command, success=True, data=self._dispatch(command, request))
         except InquiryError as exc:
-            return self._reply(command, {"success": False, "error": str(exc)})
-        answer = self._reply(command, {"success": True, "data": data})
+            return self._reply(command, success=False, error=str(exc))
         if len(answer) > MAX_REPLY_BYTES:
             error = f"the answer has {len(answer):,} bytes, too many for the bus; ask for fewer"
-            return self._reply(command, {"success": False, "error": error})
+            return self._reply(command, success=False, error=error)
         return answer
 
     def _dispatch(self, command: object, rest: dict[str, Any]) -> dict[str, Any]:
         match command:
             case "ping":
-                return {"version": self._version}
+                return {"version": __version__}
             case "status":
                 return self._status()
             case "why":
                 rest.setdefault("last", DEFAULT_LAST)
                 wanted = DecisionFilter.of(rest, limit="last")
                 return {"decisions": self._inquiries.decisions(wanted)}
-            case None:
-                raise InquiryError(f"no command; known are {', '.join(COMMANDS)}")
-            case _:
-                raise InquiryError(f"no such command; known are {', '.join(COMMANDS)}")
+        problem = "no command" if command is None else "no such command"
+        raise InquiryError(f"{problem}; known are {', '.join(COMMANDS)}")
 
-    def _reply(self, command: object, rest: dict[str, Any]) -> bytes:
+    def _reply(self, command: object, **rest: object) -> bytes:
         known = command if command in COMMANDS else None
-        return msgspec.json.encode({"service": self._service, "command": known, **rest})
+        return msgspec.json.encode({"service": self._instance, "command": known, **rest})
 
 
 def _request(body: bytes) -> dict[str, Any]:

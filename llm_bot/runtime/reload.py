@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-
-import msgspec
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from llm_bot.config import Config
 from llm_bot.config.loader import NEEDS_RESTART, differences
@@ -17,23 +16,19 @@ from llm_bot.observability.metrics import Metrics
 from llm_bot.runtime.model import SwappableModel
 from llm_bot.runtime.room_service import RoomService
 from llm_bot.runtime.rooms import PreparedRooms, Rooms
+from llm_bot.shutdown_handler import unless_stopped
 
 log = logging.getLogger(__name__)
 
 Load = Callable[[], Config]
 """Reads the configuration anew. Raises `ConfigError`."""
 
-OpenClient = Callable[[Config], Awaitable[LLMClient]]
-"""An open client for the model that a configuration names. Raises `ConfigurationError`."""
-
-UnlessStopped = Callable[[Awaitable[object]], Awaitable[bool]]
-"""Lets something end; false if the order to stop came first."""
-
 MAX_SECRETS_KEPT = 50
 """Secrets that no reply may tell: the newest, and replaced ones, which may still open something."""
 
 
-class Prepared(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Prepared:
     """All of a reload that can fail: `loaded` as the file says, `config` as it will run."""
 
     loaded: Config
@@ -47,21 +42,22 @@ class RunningConfig:
     """What runs: `config`, and the `secrets` that no log and no reply may tell."""
 
     def __init__(
-        self, config: Config, *, rooms: Rooms, metrics: Metrics, open_client: OpenClient
+        self, config: Config, *, rooms: Rooms, metrics: Metrics, model: SwappableModel
     ) -> None:
         self.config = config
         self.secrets = config.secrets()
         self._rooms = rooms
         self._metrics = metrics
-        self._open_client = open_client
+        self._model = model
 
-    async def change(
-        self, load: Load, model: SwappableModel, *, unless_stopped: UnlessStopped
-    ) -> None:
-        """Swap the configuration as one step, or keep the running one and say why."""
+    async def change(self, load: Load, stop: asyncio.Event) -> None:
+        """Swap the configuration as one step, or keep the running one and say why.
+
+        `stop` ends it before anything was swapped.
+        """
         preparing = asyncio.ensure_future(self._prepare(load))
         try:
-            if not await unless_stopped(preparing):
+            if not await unless_stopped(stop, preparing):
                 return
         except (ConfigError, ConfigurationError, BusError) as error:
             self._keep(str(error))
@@ -71,8 +67,8 @@ class RunningConfig:
             return
         prepared = preparing.result()
         # Up to the end of `_swap` nothing waits, so nobody sees half of it.
-        gone = self._swap(prepared, model)
-        await asyncio.gather(self._rooms.tidy_up(gone), model.close_unused())
+        gone = self._swap(prepared)
+        await asyncio.gather(self._rooms.tidy_up(gone), self._model.close_unused())
 
     async def _prepare(self, load: Load) -> Prepared:
         """Everything that can fail. If it does, or is cancelled, nothing of it is left."""
@@ -83,7 +79,7 @@ class RunningConfig:
         # Before anything is tried with them: errors may quote them.
         configure_logging(running.logging, running.log_level, secrets=secrets)
         config = kept_until_restart(running, loaded)
-        client = await self._open_client(config)
+        client = await self._model.open(config.llm_api)
         try:
             rooms = await self._rooms.prepare(config, secrets)
         except BaseException:
@@ -91,13 +87,12 @@ class RunningConfig:
             raise
         return Prepared(loaded, config, secrets, client, rooms)
 
-    def _swap(self, prepared: Prepared, model: SwappableModel) -> list[RoomService]:
+    def _swap(self, prepared: Prepared) -> list[RoomService]:
         """Let the prepared configuration run; the rooms that it has no more are returned."""
         config = prepared.config
         changes = differences(self.config, prepared.loaded)
         gone = self._rooms.swap(prepared.rooms)
-        model.replace(prepared.client)
-        self._metrics.forget_failures()
+        self._model.replace(prepared.client)
         self.config = config
         self.secrets = prepared.secrets
         configure_logging(config.logging, config.log_level, secrets=prepared.secrets)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from llm_bot.errors import (
     BusError,
@@ -21,8 +23,10 @@ from llm_bot.errors import (
     UnacceptedReplyError,
     UnsupportedByBusError,
 )
-from llm_bot.ports import Bus, Clock, Event
+from llm_bot.event_handler import EventHandler
+from llm_bot.ports import Event
 from llm_bot.room import Room
+from llm_bot.runtime.shared import SharedServices
 from llm_bot.wire import new_correlation_id
 from llm_bot.wire.commands import headers
 
@@ -36,9 +40,6 @@ BUCKET_PREFIXES = ("kryten", "cytube")
 
 NOTHING_STORED = frozenset({b"", b"null", b"{}", b"[]"})
 """The bot itself is in the room: a list of nobody was written before anything was known."""
-
-Learn = Callable[[str, bytes], bool]
-"""Takes an answer in the form of an event of that name; false if it can't be understood."""
 
 # A connector writes its domain with dots and sometimes a port. Anything else is another subject.
 _SUBJECT_PART = re.compile(r"[-\w:]+(\.[-\w:]+)*", re.ASCII)
@@ -55,33 +56,30 @@ class Asked(StrEnum):
     FAILED = "failed"
 
 
+class _Connected(msgspec.Struct):
+    """What a connector says when it has connected to something."""
+
+    target: str = ""
+    domain: str = ""
+    channel: str = ""
+
+
 class RoomSync:
-    """Asks about one room when told to, one time after another, and hands the answers to `learn`.
+    """Asks about one room when told to, one time after another; `handler` learns the answers.
 
     Whatever goes wrong, the room goes on without.
     """
 
-    def __init__(
-        self,
-        room: Room,
-        *,
-        bus: Bus,
-        clock: Clock,
-        learn: Learn,
-        source: str,
-        request_timeout: float,
-    ) -> None:
+    def __init__(self, room: Room, handler: EventHandler, shared: SharedServices) -> None:
         self._room = room
-        self._bus = bus
-        self._clock = clock
-        self._learn = learn
-        self._source = source
-        self._request_timeout = request_timeout
+        self._handler = handler
+        self._shared = shared
+        self._bus = shared.bus
+        self._timeout = shared.request_timeout
         self._asked = dict.fromkeys(("login", "roster", "media"), Asked.NOT_YET)
         self._wanted = asyncio.Event()
-        # As the last connector of this room spelled them when it said that it is there.
-        self._domain = ""
-        self._channel = ""
+        # The room as its last connector spelled it when it said that it is there.
+        self._spelled = _Connected()
 
     def status(self) -> dict[str, Any]:
         """What is known of the room, and what came of asking."""
@@ -102,8 +100,22 @@ class RoomSync:
         self._asked["login"] = Asked.NOT_YET
         self.ask()
 
+    def hear_connected(self, event: Event) -> None:
+        """A connector says what it has connected to: ask anew if that is this room."""
+        try:
+            told = msgspec.json.decode(event.data, type=_Connected)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        wanted = self._room.config.domain
+        if told.target.lower() != "cytube" or told.channel.lower() != self._room.key:
+            return
+        if wanted is None or told.domain.lower() == wanted.lower():
+            self._spelled = told
+            self.resync()
+
     async def run(self) -> None:
         """Ask whenever it is wanted, until cancelled or until the bus is closed."""
+        room = self._room
         while True:
             await self._wanted.wait()
             try:
@@ -111,29 +123,22 @@ class RoomSync:
             except BusUnavailableError:
                 return
             self._wanted.clear()
-            await asyncio.gather(
-                self._note("login", self._ask_login()),
-                self._note("roster", self._ask_roster()),
-                self._note("media", self._ask_media()),
-            )
-            self._tell()
+            questions = []
+            if self._asked["login"] is not Asked.ANSWERED and self._domains():
+                questions.append(self._note("login", self._ask_login()))
+            if not room.roster.is_known:
+                questions.append(self._note("roster", self._read("userlist", "users", "userlist")))
+            if room.media is None:
+                reading = self._read("playlist", "current", "changemedia")
+                questions.append(self._note("media", reading))
+            await asyncio.gather(*questions)
+            log.info("room.asked", extra={"channel": room.config.name, **self._asked})
 
-    def hear_connected(self, event: Event) -> None:
-        """A connector says what it has connected to: ask anew if that is this room."""
-        domain, channel = _text(event, "domain"), _text(event, "channel")
-        wanted = self._room.config.domain
-        if _text(event, "target").lower() != "cytube" or channel.lower() != self._room.key:
-            return
-        if wanted is not None and domain.lower() != wanted.lower():
-            return
-        self._domain, self._channel = domain, channel
-        self.resync()
-
-    async def _note(self, what: str, asking: Coroutine[Any, Any, Asked | None]) -> None:
-        """Ask for so long as one may, and remember what came of it; None: nothing was asked."""
+    async def _note(self, what: str, asking: Coroutine[Any, Any, Asked]) -> None:
+        """Ask for so long as one may, and remember what came of it."""
         try:
-            async with asyncio.timeout(self._request_timeout):
-                self._asked[what] = await asking or self._asked[what]
+            async with asyncio.timeout(self._timeout):
+                self._asked[what] = await asking
         except (RequestTimeoutError, UnacceptedReplyError, TimeoutError):
             self._asked[what] = Asked.NO_ANSWER
         except BusError as error:
@@ -141,55 +146,47 @@ class RoomSync:
             extra = {"channel": self._room.config.name, "what": what, "error": str(error)}
             log.warning("room.ask_failed", extra=extra)
 
-    async def _ask_login(self) -> Asked | None:
-        domains = self._domains()
-        if self._asked["login"] is Asked.ANSWERED or not domains:
-            return None
-        for domain in domains:
+    async def _ask_login(self) -> Asked:
+        for domain in self._domains():
             for channel in self._channels():
                 try:
                     answer = await self._bus.request(
                         f"kryten.user_level.{domain}.{channel}",
                         {},
-                        timeout=self._request_timeout,
-                        headers=self._headers(),
+                        timeout=self._timeout,
+                        headers=headers(
+                            new_correlation_id(),
+                            source=self._shared.source,
+                            now=self._shared.clock.time(),
+                        ),
                         accept=_is_no_stream,
                     )
                 except (NoRespondersError, UnsupportedByBusError):
                     continue
-                return self._take("login", answer.data)
+                return self._learn("login", answer.data)
         return Asked.NO_ANSWER
 
-    async def _ask_roster(self) -> Asked | None:
-        if self._room.roster.is_known:
-            return None
-        return await self._read("userlist", "users", as_event="userlist")
-
-    async def _ask_media(self) -> Asked | None:
-        if self._room.media is not None:
-            return None
-        return await self._read("playlist", "current", as_event="changemedia")
-
-    async def _read(self, bucket: str, key: str, *, as_event: str) -> Asked:
-        """Look where connectors keep it, in the form of an event's payload."""
+    async def _read(self, bucket: str, key: str, event_type: str) -> Asked:
+        """Look where connectors keep it, in the form of the payload of an event."""
         for prefix in BUCKET_PREFIXES:
             for channel in self._channels():
                 name = f"{prefix}_{channel}_{bucket}"
                 try:
-                    value = await self._bus.read_value(name, key, timeout=self._request_timeout)
+                    value = await self._bus.read_value(name, key, timeout=self._timeout)
                 except UnsupportedByBusError:
                     return Asked.NOT_STORED
                 if value is not None and value.strip() not in NOTHING_STORED:
-                    return self._take(as_event, value)
+                    return self._learn(event_type, value)
         return Asked.NOT_STORED
 
-    def _take(self, event_type: str, data: bytes) -> Asked:
-        return Asked.ANSWERED if self._learn(event_type, data) else Asked.BAD_ANSWER
+    def _learn(self, event_type: str, data: bytes) -> Asked:
+        is_understood = self._handler.learn(event_type, data)
+        return Asked.ANSWERED if is_understood else Asked.BAD_ANSWER
 
     def _domains(self) -> list[str]:
         """The room's host in every spelling that is known, the likeliest first."""
         origin, wanted = self._room.origin, self._room.config.domain
-        known = [self._domain, origin.domain if origin is not None else "", wanted or ""]
+        known = [self._spelled.domain, origin.domain if origin is not None else "", wanted or ""]
         return [
             domain
             for domain in dict.fromkeys(known)
@@ -200,14 +197,8 @@ class RoomSync:
         """The room's name likewise: connectors use it as their configuration spells it."""
         room = self._room
         heard = room.origin.channel if room.origin is not None else ""
-        known = (self._channel, heard, room.config.name, room.key)
+        known = (self._spelled.channel, heard, room.config.name, room.key)
         return [name for name in dict.fromkeys(known) if _SUBJECT_PART.fullmatch(name)]
-
-    def _headers(self) -> dict[str, str]:
-        return headers(new_correlation_id(), source=self._source, now=self._clock.time())
-
-    def _tell(self) -> None:
-        log.info("room.asked", extra={"channel": self._room.config.name, **self._asked})
 
 
 def _is_no_stream(event: Event) -> bool:
@@ -217,11 +208,3 @@ def _is_no_stream(event: Event) -> bool:
     except KeyError:
         return True
     return False
-
-
-def _text(event: Event, key: str) -> str:
-    try:
-        value = event[key]
-    except KeyError:
-        return ""
-    return value if isinstance(value, str) else ""

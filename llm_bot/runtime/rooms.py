@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-
-import msgspec
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from llm_bot.config import Config, RoomConfig, resolve_room
 from llm_bot.room import Room
-from llm_bot.runtime.room_service import RoomService, SharedServices
+from llm_bot.runtime.room_service import RoomService
+from llm_bot.runtime.shared import SharedServices
 
 
-class PreparedRooms(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class PreparedRooms:
     """The rooms of another configuration, subscribed to and not yet heard.
 
     All are by name in lower case. `fresh` are new and hold the configuration, `services` those that
@@ -63,7 +64,7 @@ class Rooms:
         try:
             asked = await self._subscribe(services, fresh)
         except BaseException:
-            await asyncio.gather(*(service.forget_old_subjects() for service in services.values()))
+            await _forget_old(services.values())
             raise
         return PreparedRooms(known, fresh, services, asked)
 
@@ -89,7 +90,7 @@ class Rooms:
         if asked:  # else nothing is wanted of the bus, which may be away
             await self._shared.bus.flush()
         for key, service in asked.items():
-            service.require_hearing(fresh[key].config)
+            service.subscriptions.require(fresh[key].config)
         return tuple(asked.values())
 
     def swap(self, prepared: PreparedRooms) -> list[RoomService]:
@@ -111,7 +112,7 @@ class Rooms:
         self._services = dict(prepared.services)
         self._park(gone, prepared.known)
         for service in prepared.asked:
-            service.tell_refusals()
+            service.subscriptions.tell_refusals()
         return list(gone.values())
 
     def _park(self, gone: dict[str, RoomService], known: frozenset[str]) -> None:
@@ -127,7 +128,7 @@ class Rooms:
         """End what is at work for nobody any more, in `gone` rooms and in those that stay."""
         await asyncio.gather(
             *(service.close() for service in gone),
-            *(service.forget_old_subjects() for service in self),
+            _forget_old(self),
         )
 
     async def stop_hearing(self) -> None:
@@ -137,6 +138,10 @@ class Rooms:
     async def finish(self, seconds: float) -> None:
         """Finish what was admitted everywhere, for so long."""
         await asyncio.gather(*(service.finish(seconds) for service in self))
+
+
+async def _forget_old(services: Iterable[RoomService]) -> None:
+    await asyncio.gather(*(service.subscriptions.forget_old() for service in services))
 
 
 def _made(config: Config, secrets: tuple[str, ...]) -> dict[str, Room]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from enum import StrEnum
-from typing import Any
 
 from llm_bot.ports import Clock, SystemClock
 
@@ -28,8 +26,6 @@ server is waited for or replies are finished, only a loop that is stuck runs out
 MIN_PING_SECONDS = 0.05
 
 _MICROSECONDS = 1_000_000
-_NOTED_STATES = ("silent", "muted")
-_BUS_NAMES = {"nats": "NATS", "redis": "Redis", "memory": "memory bus"}
 
 Describe = Callable[[], str]
 """Makes the status line."""
@@ -161,16 +157,3 @@ class ServiceManager:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20
-
-
-def status_line(status: Mapping[str, Any], *, bus: str, heard: int, rooms: int) -> str:
-    """Bus, rooms and providers in a line for people; `status` is what /health says."""
-    states = Counter(status["channels"].values())
-    counts = [f"{states[state]} {state}" for state in _NOTED_STATES if states[state]]
-    providers = [f"{name} {state}" for name, state in status["providers"].items()]
-    parts = [
-        f"{_BUS_NAMES[bus]} {'connected' if status['nats_connected'] else 'away'}",
-        ", ".join([f"{heard} of {rooms} rooms heard", *counts]),
-        ", ".join(providers),
-    ]
-    return "; ".join(filter(None, parts))

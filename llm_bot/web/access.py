@@ -25,7 +25,7 @@ _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP
 
 
 class Access:
-    """Decides about requests. `token` is asked anew each time; None: there is none.
+    """Decides about requests. `token` opens the page; None: there is none.
 
     Without a token only somebody on this machine who calls it by a name of this machine is let in,
     so that neither a proxy nor a site whose name points here (DNS rebinding) opens the page to
@@ -35,7 +35,7 @@ class Access:
     def __init__(
         self,
         host: str,
-        token: Callable[[], str | None],
+        token: str | None,
         *,
         time: Callable[[], float] = time.time,
     ) -> None:
@@ -57,7 +57,7 @@ class Access:
         there is no token that could open it, 429 after too many wrong ones."""
         if self._is_from_here(request):
             return True
-        token = self._token()
+        token = self._token
         if token is None:
             raise web.HTTPForbidden(
                 text="Without health.token this answers only on this machine, as 127.0.0.1 or"
@@ -71,7 +71,7 @@ class Access:
     def is_token(self, given: str, peer: str) -> bool:
         """Whether `peer`, an address, knows the token. Raises 429 after too many wrong ones of it:
         others aren't locked out by somebody who guesses."""
-        token, now = self._token(), self._time()
+        token, now = self._token, self._time()
         failures = self._failures.get(peer)
         if failures and len(failures) == MAX_FAILURES and now - failures[0] < FAILURE_SECONDS:
             raise web.HTTPTooManyRequests(
@@ -89,7 +89,7 @@ class Access:
 
     def open_session(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Give the browser a cookie that stands for the token and doesn't hold it."""
-        token = self._token()
+        token = self._token
         if token is None:
             return
         expires = str(int(self._time()) + SESSION_SECONDS)

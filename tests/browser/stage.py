@@ -89,11 +89,11 @@ class Stage:
             observers=[feed],
         )
         self.page = LivePage(
-            Access(config.health.host, lambda: token.get_secret_value() if token else None),
+            Access(config.health.host, token.get_secret_value() if token else None),
             rooms=lambda: [service.room for service in app._rooms],
-            limiter=app._limiter,
+            limiter=app._shared.limiter,
             clock=app._clock,
-            status=app.status,
+            status=app.status.read,
             shows_text=lambda: self._shows_text,
             demo=self._demo,
             feed=feed,
@@ -149,8 +149,8 @@ class Stage:
         self.page._is_over = False
         self._server = HealthServer(
             self.app.config.health.model_copy(update={"host": LOOPBACK, "port": port}),
-            status=self.app.status,
-            is_ready=self.app.is_ready,
+            status=self.app.status.read,
+            is_ready=self.app.status.is_ready,
             registry=CollectorRegistry(),
             parts=[self.page],
         )

@@ -22,20 +22,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.llm_client import LLMRequest, LLMResponse
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
-from llm_bot.rate_limiter import RateLimiter
-from llm_bot.replies.delivery import OutboundBuffer
-from llm_bot.room.tally import Tally
-from llm_bot.runtime.room_service import RoomService, SharedServices
+from llm_bot.runtime.room_service import RoomService
 from llm_bot.runtime.rooms import Rooms
 from tests.daemon import ROOT, Daemon, Peer, settings
 from tests.fakes import ManualClock, llm_response
 from tests.servers import eventually
+from tests.unit import builders
 from tests.unit.llm_client.scripted_server import ScriptedServer, chat
 
 LINES = 1_000_000
@@ -99,21 +96,12 @@ class Crowd:
 
     def __init__(self, bus: EventBus, clock: ManualClock) -> None:
         self.bus, self.clock = bus, clock
-        self.limiter = RateLimiter()
         self.model = QuickModel()
         self.rooms = Rooms()
-        self.shared = SharedServices(
-            bus=bus,
-            agent=ChatAgent(self.model, clock),
-            limiter=self.limiter,
-            tally=Tally(),
-            buffer=OutboundBuffer(5),
-            clock=clock,
-            rng=lambda: 0.5,
-            dialects=(Dialect.KRYTEN,),
-            source="llm_bot",
-            request_timeout=1.0,
+        self.shared = builders.shared(
+            bus, model=self.model, clock=clock, dialects=(Dialect.KRYTEN,)
         )
+        self.limiter = self.shared.limiter
         self.services: list[RoomService] = []
 
     async def open(self, tasks: asyncio.TaskGroup) -> None:
@@ -145,7 +133,7 @@ class Crowd:
         room = service.room.config.name
         subject = f"kryten.events.cytube.{room.lower()}.{name.lower()}"
         now = self.clock.time()
-        service._handler.handle(Event(subject, body(name, payload, room, now)), Dialect.KRYTEN)
+        service.handler.handle(Event(subject, body(name, payload, room, now)), Dialect.KRYTEN)
 
     async def talk(self, first: int, last: int) -> None:
         """The lines of those numbers, and what else happens meanwhile."""
@@ -153,7 +141,7 @@ class Crowd:
             now = self.clock.time()
             service = self.services[start // BATCH % len(self.services)]
             subject, usual = self._usual(service, now)
-            handle = service._handler.handle
+            handle = service.handler.handle
             for number in range(start, start + BATCH):
                 # Many who speak to it once, and some who don't stop.
                 if number % 53 == 0 or number % 1000 in (7, 107, 207, 307):

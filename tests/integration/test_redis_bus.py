@@ -513,7 +513,7 @@ async def test_a_reply_is_published(redis_server, dialect):
         await eventually(lambda: len(room.said) == 2)
         replied = [record for record in recorder.records if record.user == "alice"]
         await eventually(lambda: all(one.outcome is Outcome.REPLIED for one in replied))
-        assert app.is_ready()
+        assert app.status.is_ready()
         stop.set()
         await asyncio.wait_for(running, 10)
 

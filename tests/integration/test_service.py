@@ -169,7 +169,7 @@ async def announcing(server: NatsServer, **login: Any) -> AsyncIterator[ManualCl
     bus = NatsBus(config, clock=SystemClock(), rng=lambda: 0.1, name="test")
     clock = ManualClock()
     await bus.connect()
-    announcer = Announcer(bus, "llm_bot", "1.2.3", clock=clock)
+    announcer = Announcer(bus, "llm_bot", clock=clock)
     try:
         await announcer.listen()
         await bus.flush()

@@ -6,11 +6,17 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from llm_bot.agents.chat import ChatAgent
+from llm_bot.bus import EventBus
 from llm_bot.config import Config, RoomConfig, resolve_room
 from llm_bot.models import ChatLine, Dialect, LineKind, Origin
-from llm_bot.ports import Event
+from llm_bot.ports import Bus, Clock, Event, Model
+from llm_bot.rate_limiter import RateLimiter
+from llm_bot.replies.delivery import OutboundBuffer
 from llm_bot.room import Room
-from tests.fakes import ManualClock
+from llm_bot.room.tally import Tally
+from llm_bot.runtime.shared import SharedServices
+from tests.fakes import ManualClock, ScriptedLLM
 
 ARRIVED = ManualClock().monotonic()
 """The monotonic time at which a `ManualClock` stands first."""
@@ -89,6 +95,32 @@ def room_config(**sections: Any) -> RoomConfig:
         }
     )
     return resolve_room(config, config.channels[0])
+
+
+def shared(
+    bus: Bus | None = None,
+    *,
+    model: Model | None = None,
+    clock: Clock | None = None,
+    **changes: Any,
+) -> SharedServices:
+    """What rooms share: on the memory bus, with a scripted model, on a clock that stands still."""
+    clock = clock or ManualClock()
+    return SharedServices(
+        **{
+            "bus": bus or EventBus(),
+            "agent": ChatAgent(model or ScriptedLLM(), clock),
+            "limiter": RateLimiter(),
+            "tally": Tally(),
+            "buffer": OutboundBuffer(5),
+            "clock": clock,
+            "rng": lambda: 0.5,
+            "dialects": tuple(Dialect),
+            "source": "llm_bot",
+            "request_timeout": 1.0,
+            **changes,
+        }
+    )
 
 
 def room(**sections: Any) -> Room:

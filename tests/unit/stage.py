@@ -6,17 +6,11 @@ import asyncio
 import json
 from typing import Any
 
-from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
 from llm_bot.decisions import DecisionRecord
-from llm_bot.event_handler import EventHandler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
-from llm_bot.rate_limiter import RateLimiter
-from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
-from llm_bot.replies.ticker import Ticker
-from llm_bot.replies.worker import LaneWorker
-from llm_bot.room.tally import Tally
+from llm_bot.runtime.room_service import RoomService
 from tests.fakes import ManualClock, Recorder, ScriptedLLM
 from tests.unit import builders
 from tests.unit.builders import event, room_event
@@ -50,46 +44,19 @@ class Stage:
             }
         )
         self.model = ScriptedLLM(*answers)
-        self.limiter = RateLimiter()
         self.refusal = ""
         self.rng = 0.5
         self.said: list[str] = []
         self.recorder = Recorder()
-        self.room.observers = (self.recorder,)
-        delivery = RoomDelivery(
-            self.room,
-            bus=self.bus,
-            clock=self.clock,
-            buffer=OutboundBuffer(5),
-            source="llm_bot",
-            request_timeout=1,
-        )
-        self.handler = EventHandler(
-            self.room,
-            limiter=self.limiter,
-            tally=Tally(),
+        shared = builders.shared(
+            self.bus,
+            model=self.model,
             clock=self.clock,
             rng=lambda: self.rng,
+            observers=(self.recorder,),
         )
-        agent = ChatAgent(self.model, self.clock)
-        self.workers = [
-            LaneWorker(
-                self.room,
-                lane,
-                agent=agent,
-                delivery=delivery,
-                clock=self.clock,
-                rng=lambda: 0.0,
-            )
-            for lane in (self.room.public_lane, self.room.private_lane)
-        ]
-        self.ticker = Ticker(
-            self.room,
-            agent=agent,
-            limiter=self.limiter,
-            clock=self.clock,
-            rng=lambda: self.rng,
-        )
+        self.limiter = shared.limiter
+        self.service = RoomService(self.room, shared)
 
     async def __aenter__(self) -> Stage:
         await self.bus.subscribe("kryten.robot.command", self._connect)
@@ -108,12 +75,12 @@ class Stage:
         await self.bus.publish(request.reply, answer)
 
     def happen(self, name: str, payload: Any = None) -> None:
-        self.handler.handle(room_event(name, payload), Dialect.KRYTEN)
+        self.service.handler.handle(room_event(name, payload), Dialect.KRYTEN)
 
     def say(self, text: str = "hey MyBot", **changes: Any) -> DecisionRecord:
         """A line said now, and its record."""
         said = event(text, **{"said_at": self.clock.time(), **changes})
-        self.handler.handle(said, Dialect.KRYTEN)
+        self.service.handler.handle(said, Dialect.KRYTEN)
         return self.newest
 
     @property
@@ -122,12 +89,12 @@ class Stage:
 
     async def work(self) -> None:
         """Answer whatever waits."""
-        for worker in self.workers:
+        for worker in self.service.workers:
             worker.finish()
             await asyncio.wait_for(worker.run(), 5)
 
     async def tick(self) -> DecisionRecord:
-        await asyncio.wait_for(self.ticker.tick(), 5)
+        await asyncio.wait_for(self.service.ticker.tick(), 5)
         return self.ticks[-1]
 
     @property

@@ -103,19 +103,19 @@ async def test_line_in_a_reply_out_and_an_end_in_order(model):
     # LIFE-1
     scene = Scene(model)
     async with scene.room("RoomA") as room, scene.running():
-        assert scene.app.is_ready()
+        assert scene.app.status.is_ready()
         await room.say("alice", "MyBot: which film is it?")
         await eventually(lambda: room.said)
         await eventually(lambda: scene.record_of("alice").outcome is Outcome.REPLIED)
         # The echo may be quicker than the connector's answer, after which it counts as sent.
-        await eventually(lambda: scene.app.status()["metrics"]["responses_sent"])
-        status = scene.app.status()
+        await eventually(lambda: scene.app.status.read()["metrics"]["responses_sent"])
+        status = scene.app.status.read()
         assert status["status"] == "healthy"
         assert status["channels"] == {"RoomA": "active"}
         assert status["metrics"]["responses_sent"] == 1
         assert status["last_event_timestamp"] is not None
     assert len(room.said) == 1
-    assert not scene.app.is_ready()
+    assert not scene.app.status.is_ready()
     assert not scene.bus.is_connected
 
 
@@ -123,13 +123,13 @@ async def test_ready_follows_the_bus(model):
     """Not ready before the start, nor while the bus is away; ready again when it is back."""
     # OBS-4
     scene = Scene(model)
-    assert not scene.app.is_ready()
+    assert not scene.app.status.is_ready()
     async with scene.running():
         scene.bus.disconnect()
-        assert not scene.app.is_ready()
-        assert scene.app.status()["status"] == "degraded"
+        assert not scene.app.status.is_ready()
+        assert scene.app.status.read()["status"] == "degraded"
         scene.bus.reconnect()
-        assert scene.app.is_ready()
+        assert scene.app.status.is_ready()
 
 
 async def test_http_server_answers_while_it_runs(model):
@@ -162,7 +162,7 @@ async def test_stop_finishes_the_reply_under_way(model):
         await room.say("alice", "MyBot: which film is it?")
         await eventually(lambda: model.requests)
         scene.stop.set()
-        await eventually(lambda: not scene.app.is_ready())
+        await eventually(lambda: not scene.app.status.is_ready())
         await room.say("bob", "MyBot: and me?")
         await asyncio.wait({task}, timeout=5)
         assert len(room.said) == 1
@@ -210,11 +210,11 @@ async def test_disabled_channel_is_not_heard_and_silenced_one_says_nothing(model
         scene.running(),
     ):
         states = {"RoomA": "active", "Off": "disabled", "Quiet": "silent"}
-        assert scene.app.status()["channels"] == states
+        assert scene.app.status.read()["channels"] == states
         noflood = {"action": "chat", "msg": "You are muted"}
         await scene.bus.publish("kryten.events.cytube.rooma.noflood", noflood)
         states["RoomA"] = "muted"
-        await eventually(lambda: scene.app.status()["channels"] == states)
+        await eventually(lambda: scene.app.status.read()["channels"] == states)
         await off.say("oscar", "MyBot: hello?")
         await quiet.say("quentin", "MyBot: hello?")
         await room.say("alice", "MyBot: hello?")
@@ -363,7 +363,7 @@ async def test_connection_lost_while_it_starts_is_waited_for(model):
     assert not scene.ready.is_set()
     bus.reconnect()
     await asyncio.wait_for(scene.ready.wait(), 2)
-    assert scene.app.is_ready()
+    assert scene.app.status.is_ready()
     scene.stop.set()
     await asyncio.wait_for(task, 2)
 
@@ -407,7 +407,7 @@ async def test_second_signal_ends_it_at_once(model):
         await room.say("alice", "MyBot: which film is it?")
         await eventually(lambda: model.requests)
         scene.stop.set()
-        await eventually(lambda: not scene.app.is_ready())
+        await eventually(lambda: not scene.app.status.is_ready())
         task.cancel()
         await asyncio.wait({task}, timeout=2)
         assert task.cancelled()

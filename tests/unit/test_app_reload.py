@@ -208,7 +208,7 @@ async def test_whatever_fails_the_running_configuration_goes_on(model, caplog, f
         scene.bus.reconnect()
         scene.file = lambda: scene.config("RoomA", "RoomB")
         await scene.reload()
-        assert scene.app.status()["channels"] == {"RoomA": "active", "RoomB": "active"}
+        assert scene.app.status.read()["channels"] == {"RoomA": "active", "RoomB": "active"}
 
 
 def clients_open() -> int:
@@ -274,7 +274,7 @@ async def test_orders_during_a_reload_are_one_more(model):
             scene.app.request_reload()
         gate.set()
         await eventually(lambda: scene.reloads("ok") == 2)
-        assert scene.app.status()["channels"] == {"Room2": "active"}
+        assert scene.app.status.read()["channels"] == {"Room2": "active"}
     assert scene.loads == 2
 
 

@@ -63,7 +63,7 @@ async def test_startup_when_ready_and_shutdown_when_told_to():
     process = Process(announces=True)
     async with process.running():
         await eventually(lambda: process.said)
-        assert process.app.is_ready()
+        assert process.app.status.is_ready()
     assert [name for name, _ in process.said] == ["startup", "shutdown"]
     assert process.said[-1][1]["reason"] == "told to stop"
     assert "metadata" not in process.said[0][1]
@@ -84,7 +84,7 @@ async def test_a_failure_is_another_reason():
     async with process.running() as task:
         await eventually(lambda: process.said)
         (service, *_) = process.app._rooms
-        service._workers[0]._lane._jobs.append("no job")  # type: ignore[arg-type]
+        service.room.public_lane._jobs.append("no job")  # type: ignore[arg-type]
         service.on_job()
         await asyncio.wait({task}, timeout=5)
         assert isinstance(task.exception(), ExceptionGroup)

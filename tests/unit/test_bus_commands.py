@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_bot import __version__
 from llm_bot.bus import EventBus
 from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Event
 from llm_bot.runtime import command_service as bus_commands
-from llm_bot.runtime.command_service import CommandResponder, command_subject
+from llm_bot.runtime.command_service import CommandService
 from tests.unit.stage import Stage
 
 
@@ -23,17 +24,16 @@ class Scene:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.bus = EventBus()
-        self.responder = CommandResponder(
+        self.responder = CommandService(
             self.bus,
-            service="llm_bot",
-            version="1.2.3",
+            "llm_bot",
             status=lambda: {"status": "healthy"},
             inquiries=DecisionQueries(lambda: [stage.room]),
         )
 
     async def ask(self, request: Any) -> dict[str, Any]:
         body = request if isinstance(request, bytes) else json.dumps(request).encode()
-        answer = await self.bus.request(command_subject("llm_bot"), body, timeout=5)
+        answer = await self.bus.request("llm_bot.command", body, timeout=5)
         told = json.loads(answer.data)
         assert told["service"] == "llm_bot"
         assert isinstance(told, dict)
@@ -44,7 +44,7 @@ class Scene:
 async def scene():
     async with Stage("Good evening.") as stage:
         scene = Scene(stage)
-        await scene.bus.subscribe(command_subject("llm_bot"), scene.responder.hear)
+        await scene.responder.listen()
         yield scene
         await scene.bus.close()
 
@@ -55,7 +55,7 @@ async def test_ping(scene):
         "service": "llm_bot",
         "command": "ping",
         "success": True,
-        "data": {"version": "1.2.3"},
+        "data": {"version": __version__},
     }
 
 
@@ -112,24 +112,23 @@ async def test_an_answer_that_is_too_long_says_so(scene, monkeypatch):
 
 async def test_without_a_way_back_nothing_happens(scene):
     """A message that isn't a request is no reason to publish."""
-    await scene.responder.hear(Event("llm_bot.command", b'{"command": "ping"}'))
+    await scene.responder._hear(Event("llm_bot.command", b'{"command": "ping"}'))
     assert scene.bus.handler_errors == 0
 
 
 async def test_a_bus_that_is_gone_is_told(scene, caplog):
     """The answer is lost with the connection, and the log says so."""
     scene.bus.disconnect()
-    await scene.responder.hear(Event("llm_bot.command", b"{}", reply="_INBOX.1"))
+    await scene.responder._hear(Event("llm_bot.command", b"{}", reply="_INBOX.1"))
     assert [record.message for record in caplog.records] == ["command.not_answered"]
 
 
 @given(body=st.binary(max_size=200) | st.text().map(str.encode))
 def test_no_body_breaks_it(body):
     """Whatever the bytes are, the answer is JSON with an error or data."""
-    responder = CommandResponder(
+    responder = CommandService(
         EventBus(),
-        service="llm_bot",
-        version="1",
+        "llm_bot",
         status=dict,
         inquiries=DecisionQueries(list),
     )

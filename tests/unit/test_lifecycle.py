@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from llm_bot import __version__
 from llm_bot.bus import EventBus
 from llm_bot.errors import BusError, NotPermittedError
 from llm_bot.ports import Body, Event, Handler, Subscription
@@ -27,7 +28,7 @@ class Neighbourhood:
     def __init__(self, bus: EventBus | None = None, *, service: str = "llm_bot") -> None:
         self.bus = bus or EventBus()
         self.clock = ManualClock()
-        self.announcer = Announcer(self.bus, service, "1.2.3", clock=self.clock)
+        self.announcer = Announcer(self.bus, service, clock=self.clock)
         self.events: list[Event] = []
 
     @contextlib.asynccontextmanager
@@ -92,7 +93,7 @@ async def test_what_is_said():
         "health": {"port": PORT, "path": "/health"},
         "metrics": {"port": PORT, "path": "/metrics"},
     }
-    about = {"service": "llm_bot", "version": "1.2.3", "hostname": socket.gethostname()}
+    about = {"service": "llm_bot", "version": __version__, "hostname": socket.gethostname()}
     began = around.clock.epoch + 1000
     told = [around.body(at) for at in range(3)]
     times = [datetime.fromisoformat(body.pop("timestamp")) for body in told]

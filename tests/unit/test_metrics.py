@@ -21,13 +21,13 @@ from llm_bot.decisions import Outcome
 from llm_bot.event_handler import EventHandler
 from llm_bot.llm_client import AttemptStatus, LLMRequest, Message
 from llm_bot.models import Dialect
-from llm_bot.observability.metrics import CountedModel, Metrics
+from llm_bot.observability.metrics import Metrics
 from llm_bot.observability.room_metrics import RoomCollector
 from llm_bot.ports import Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.response_processor import FilterReason
 from llm_bot.room.tally import Histogram, Tally
-from tests.fakes import ManualClock, ScriptedLLM, llm_attempt
+from tests.fakes import ManualClock, llm_attempt, llm_response
 from tests.unit import builders
 
 PREFIX = "llm_bot_"
@@ -138,7 +138,7 @@ async def scene():
 async def test_metric_has_its_promised_type_and_labels(scene, name):
     """Every name of the page of interfaces, with its type and exactly its labels."""
     scene.live_through_everything()
-    await CountedModel(ScriptedLLM(), scene.metrics).generate(REQUEST)
+    scene.metrics.note_response(llm_response("Hi."))
     kind, labels = PROMISED[name]
     family = scene.families()[PREFIX + name]
     assert family.type == kind
@@ -317,8 +317,7 @@ async def test_model_is_available_until_a_request_fails(scene):
 
 async def test_answer_is_counted_with_its_tokens_under_the_name_asked_for(scene):
     """Tokens by kind; the label is the configured model, whatever the server calls itself."""
-    response = await CountedModel(ScriptedLLM("Hi."), scene.metrics).generate(REQUEST)
-    assert response.content == "Hi."
+    scene.metrics.note_response(llm_response("Hi."))
     labels = {"provider": "fake", "model": "asked"}
     assert scene.value("llm_tokens_total", kind="prompt", **labels) == 7
     assert scene.value("llm_tokens_total", kind="completion", **labels) == 3

@@ -7,7 +7,12 @@ import asyncio
 import httpx
 import pytest
 
+from llm_bot.bus import EventBus
 from llm_bot.llm_client import LLMClient, LLMConfig, LLMError, LLMRequest, Message
+from llm_bot.observability.metrics import Metrics
+from llm_bot.ports import SystemClock
+from llm_bot.rate_limiter import RateLimiter
+from llm_bot.room.tally import Tally
 from llm_bot.runtime.model import SwappableModel
 from tests.servers import eventually
 
@@ -47,10 +52,26 @@ async def client(provider: Provider, key: str = "sk-old") -> LLMClient:
     return await LLMClient(config, transport=provider).__aenter__()
 
 
+async def model(provider: Provider) -> SwappableModel:
+    """It is asked first."""
+    clock = SystemClock()
+    metrics = Metrics(
+        rooms=list,
+        tally=Tally(),
+        bus=EventBus(),
+        limiter=RateLimiter(),
+        clock=clock,
+        outbound_depth=lambda: 0,
+    )
+    made = SwappableModel(metrics, clock=clock, rng=lambda: 0.5)
+    made.replace(await client(provider))
+    return made
+
+
 async def test_requests_go_to_the_newest_client():
     """After `replace` the next request carries the new key, and the unused client is closed."""
     old, new = Provider(), Provider()
-    holder = SwappableModel(await client(old))
+    holder = await model(old)
     await holder.generate(ASKED)
     holder.replace(await client(new, "sk-new"))
     await holder.close_unused()
@@ -62,7 +83,7 @@ async def test_requests_go_to_the_newest_client():
 async def test_request_under_way_ends_with_the_old_client_which_then_closes():
     """LIFE-9: a request in flight goes on with the old key; the last one to end closes it."""
     old, new = Provider(), Provider()
-    holder = SwappableModel(await client(old))
+    holder = await model(old)
     old.gate.clear()
     first, second = (asyncio.create_task(holder.generate(ASKED)) for _ in range(2))
     await eventually(lambda: len(old.keys) == 2)
@@ -82,7 +103,7 @@ async def test_request_under_way_ends_with_the_old_client_which_then_closes():
 async def test_failed_request_closes_it_too():
     """A retired client whose last request fails closes, and the error is told as it was."""
     old = Provider(500)
-    holder = SwappableModel(await client(old))
+    holder = await model(old)
     old.gate.clear()
     asking = asyncio.create_task(holder.generate(ASKED))
     await eventually(lambda: old.keys)
@@ -97,7 +118,7 @@ async def test_client_that_fails_to_close_costs_no_answer(caplog):
     """An error while connections close is logged; the answer that was waited for is there."""
     caplog.set_level("INFO")
     old = Provider(fails_to_close=True)
-    holder = SwappableModel(await client(old))
+    holder = await model(old)
     old.gate.clear()
     asking = asyncio.create_task(holder.generate(ASKED))
     await eventually(lambda: old.keys)
@@ -110,7 +131,7 @@ async def test_client_that_fails_to_close_costs_no_answer(caplog):
 async def test_every_client_of_many_replacements_is_closed_once():
     """However often it is replaced, in use or not, `aclose` leaves none open."""
     providers = [Provider() for _ in range(50)]
-    holder = SwappableModel(await client(providers[0]))
+    holder = await model(providers[0])
     asking = []
     for at, provider in enumerate(providers[1:]):
         providers[at].gate.clear()

@@ -99,7 +99,7 @@ async def refusing_connector(stage: Stage) -> DecisionRecord:
 async def stopped_while_it_thinks(stage: Stage) -> DecisionRecord:
     stage.model.gate.clear()
     record = stage.say()
-    task = asyncio.create_task(stage.workers[0].run())
+    task = asyncio.create_task(stage.service.workers[0].run())
     await eventually(lambda: bool(stage.model.requests))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

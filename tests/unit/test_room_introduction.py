@@ -13,14 +13,11 @@ import pytest
 
 from llm_bot.bus import EventBus
 from llm_bot.errors import BusError, UnsupportedByBusError
-from llm_bot.event_handler import EventHandler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event
-from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room import Room, RoomObserver
-from llm_bot.room.tally import Tally
-from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomSync
-from tests.fakes import ManualClock
+from llm_bot.room import Room
+from llm_bot.runtime.room_service import RoomService
+from llm_bot.runtime.room_sync import CONNECTED_SUBJECT
 from tests.servers import eventually
 from tests.unit import builders
 from tests.unit.builders import room_event
@@ -36,7 +33,7 @@ USERS = ("kryten_MyChannel_userlist", "users")
 CURRENT = ("kryten_MyChannel_playlist", "current")
 
 
-class Bench(RoomObserver):
+class Bench:
     """A room on the memory bus with whoever may be asked about it."""
 
     def __init__(
@@ -49,28 +46,11 @@ class Bench(RoomObserver):
     ) -> None:
         self.bus = bus or EventBus()
         self.room: Room = builders.room(channel={"domain": domain, **channel})
-        self.tally = Tally()
-        self.clock = ManualClock()
-        self.handler = EventHandler(
-            self.room,
-            limiter=RateLimiter(),
-            tally=self.tally,
-            clock=self.clock,
-            rng=lambda: 0.5,
-        )
-        self.introduction = RoomSync(
-            self.room,
-            bus=self.bus,
-            clock=self.clock,
-            learn=self.handler.learn,
-            source="llm_bot",
-            request_timeout=request_timeout,
-        )
+        shared = builders.shared(self.bus, request_timeout=request_timeout)
+        self.clock, self.tally = shared.clock, shared.tally
+        service = RoomService(self.room, shared)
+        self.handler, self.introduction = service.handler, service.sync
         self.requests: list[Event] = []
-        self.room.observers = (self,)
-
-    def on_origin(self) -> None:
-        self.introduction.ask()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

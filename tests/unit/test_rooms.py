@@ -11,24 +11,22 @@ from typing import Any
 
 import pytest
 
-from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.demo.stand_ins import cytube, kryten
 from llm_bot.errors import BusError, BusUnavailableError
-from llm_bot.models import Dialect, Person
+from llm_bot.models import Person
 from llm_bot.ports import Event, Handler
-from llm_bot.rate_limiter import RateLimiter
-from llm_bot.replies.delivery import OutboundBuffer
 from llm_bot.response_processor import FilterReason
 from llm_bot.response_processor.guard import GuardRefusal
 from llm_bot.room import Room
-from llm_bot.room.tally import Tally
-from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService, SharedServices
+from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService
 from llm_bot.runtime.rooms import Rooms
+from llm_bot.runtime.shared import SharedServices
 from tests.fakes import ManualClock, Recorder, ScriptedLLM
 from tests.servers import eventually
+from tests.unit import builders
 
 KEYWORD = {"type": "keyword", "keywords": ["pizza"], "cooldown_seconds": 600}
 CONTEXTUAL = {
@@ -135,19 +133,8 @@ async def at_work(
 ) -> AsyncIterator[Stage]:
     bus, clock = bus or EventBus(), clock or ManualClock()
     recorder = Recorder()
-    shared = SharedServices(
-        bus=bus,
-        agent=ChatAgent(model or ScriptedLLM(*(f"Answer number {n}." for n in range(99))), clock),
-        limiter=RateLimiter(),
-        tally=Tally(),
-        buffer=OutboundBuffer(5),
-        clock=clock,
-        rng=lambda: 0.5,
-        dialects=tuple(Dialect),
-        source="llm_bot",
-        request_timeout=1.0,
-        observers=(recorder,),
-    )
+    model = model or ScriptedLLM(*(f"Answer number {n}." for n in range(99)))
+    shared = builders.shared(bus, model=model, clock=clock, observers=(recorder,))
     stage = Stage(bus, Rooms(), shared)
     stage.records = recorder.records
     async with asyncio.TaskGroup() as tasks:

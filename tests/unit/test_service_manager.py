@@ -10,7 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from llm_bot.runtime.systemd import ServiceManager, status_line
+from llm_bot.runtime.status import status_line
+from llm_bot.runtime.systemd import ServiceManager
 from tests.fakes import ManualClock
 from tests.notify import NotifySocket
 

@@ -21,8 +21,10 @@ from llm_bot.ports import SystemClock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
 from llm_bot.room.tally import RoomTally, Tally
+from llm_bot.runtime.room_service import RoomService
 from llm_bot.runtime.room_sync import RoomSync
 from llm_bot.wire import DropReason
+from tests.unit import builders
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "spec").glob("*.md"))
@@ -255,7 +257,7 @@ async def test_the_health_of_the_page_is_that_of_the_code():
     (block,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     told = json.loads(block)
     bus = EventBus()
-    status = App(CONFIG, stop=asyncio.Event(), bus=bus).status()
+    status = App(CONFIG, stop=asyncio.Event(), bus=bus).status.read()
     (room,) = told["rooms"].values()
     assert shape(introduction(bus).status()) == shape(room)
     for each in (told, status):
@@ -265,11 +267,5 @@ async def test_the_health_of_the_page_is_that_of_the_code():
 
 def introduction(bus: EventBus) -> RoomSync:
     """Of a room of which nothing is known."""
-    return RoomSync(
-        Room(resolve_room(CONFIG, CONFIG.channels[0]), secrets=()),
-        bus=bus,
-        clock=SystemClock(),
-        learn=lambda event_type, data: True,
-        source="llm_bot",
-        request_timeout=1,
-    )
+    room = Room(resolve_room(CONFIG, CONFIG.channels[0]), secrets=())
+    return RoomService(room, builders.shared(bus)).sync

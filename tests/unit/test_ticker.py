@@ -41,7 +41,7 @@ def people(*names: str) -> list[dict[str, Any]]:
 async def asking(stage: Stage) -> asyncio.Task[None]:
     """A tick at the moment in which the model thinks about the question."""
     stage.model.gate.clear()
-    task = asyncio.create_task(stage.ticker.tick())
+    task = asyncio.create_task(stage.service.ticker.tick())
     await eventually(lambda: bool(stage.model.requests))
     return task
 
@@ -114,8 +114,8 @@ async def test_line_goes_out_in_the_dialect_last_heard():
     stage = Stage("Yes.", "What a scene!")
     body = b'{"username": "bob", "msg": "what a film", "meta": {}}'
     heard: list[Event] = []
-    stage.handler.handle(event("and before", user="bob"), Dialect.KRYTEN)
-    stage.handler.handle(Event("cytube.events.mychannel.chatMsg", body), Dialect.PLAIN)
+    stage.service.handler.handle(event("and before", user="bob"), Dialect.KRYTEN)
+    stage.service.handler.handle(Event("cytube.events.mychannel.chatMsg", body), Dialect.PLAIN)
     async with stage:
         await stage.bus.subscribe("cytube.commands.mychannel.chat", heard.append)
         await stage.tick()
@@ -317,7 +317,7 @@ async def test_waiting_replies_come_first():
 async def test_nothing_happens_before_the_room_was_heard():
     """There is nothing to say, and nowhere to say it (TICK-1)."""
     stage = Stage()
-    await stage.ticker.tick()
+    await stage.service.ticker.tick()
 
     assert stage.ticks == []
 
@@ -433,7 +433,7 @@ async def test_the_timer_sleeps_for_the_interval(seconds, rng, slept):
     """`evaluation_interval_seconds`, a fifth earlier or later, 5 s at least (TICK-1)."""
     async with lively("no", **ticking(evaluation_interval_seconds=seconds)) as stage:
         stage.rng = rng
-        task = asyncio.create_task(stage.ticker.run())
+        task = asyncio.create_task(stage.service.ticker.run())
         assert await sleeping(stage) == pytest.approx(slept)
         assert stage.ticks == []
         stage.clock.advance(slept)
@@ -450,7 +450,7 @@ async def test_the_timer_sleeps_for_the_interval(seconds, rng, slept):
 async def test_a_bug_in_one_tick_does_not_end_the_timer(bug, caplog):
     """`error`, told in full, and the next tick comes (TICK-7)."""
     async with lively(bug, "no") as stage:
-        task = asyncio.create_task(stage.ticker.run())
+        task = asyncio.create_task(stage.service.ticker.run())
         for text in ("and then?", "and now?"):
             await sleeping(stage)
             stage.say(text)
@@ -490,7 +490,7 @@ async def test_cancelled_while_the_model_thinks():
 async def test_the_timer_ends_with_its_trigger():
     """A reload that takes the trigger away ends the timer at its next look."""
     async with lively() as stage:
-        task = asyncio.create_task(stage.ticker.run())
+        task = asyncio.create_task(stage.service.ticker.run())
         await sleeping(stage)
         stage.room.adopt(builders.room(triggers=[{"type": "mention"}]))
         stage.clock.advance(200)

@@ -19,7 +19,7 @@ class Scene:
     def __init__(self, host: str = "127.0.0.1", token: str | None = TOKEN) -> None:
         self.clock = ManualClock()
         self.token = token
-        self.access = Access(host, lambda: self.token, time=self.clock.time)
+        self.access = Access(host, token, time=self.clock.time)
 
     def request(self, host: str = "127.0.0.1:8080", **headers: str) -> web.Request:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -87,7 +87,7 @@ class PageStage:
         }
         secret = self.config.token
         self.page = LivePage(
-            Access(self.config.host, lambda: secret.get_secret_value() if secret else None),
+            Access(self.config.host, secret.get_secret_value() if secret else None),
             rooms=lambda: [self.room],
             limiter=RateLimiter(),
             clock=ManualClock(),

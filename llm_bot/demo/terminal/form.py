@@ -6,10 +6,9 @@ import asyncio
 import io
 import random
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from llm_bot.app import App
@@ -25,7 +24,7 @@ from llm_bot.demo.terminal.keyboard import Keyboard, can_type
 from llm_bot.demo.terminal.narrator import Narrator
 from llm_bot.demo.terminal.screen import Screen, wrapped
 from llm_bot.logging_config import configure_logging
-from llm_bot.shutdown_handler import shutdown_signals
+from llm_bot.shutdown_handler import shutdown_signals, unless_stopped
 
 SETTLE_SECONDS = 10.0
 """How long the last reply may take when the film night is over and nobody types."""
@@ -121,20 +120,20 @@ class _Stage:
         room = FilmRoom(connector, clock, self.narrator, quit=self.stop.set)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(app.run())
-            if await _until(self.stop, app.ready.wait()):
+            if await unless_stopped(self.stop, app.ready.wait()):
                 await self._show(room)
             self.stop.set()
 
     async def _show(self, room: FilmRoom) -> None:
         if not self.is_interactive:
-            if await _until(self.stop, self._play(room)):
+            if await unless_stopped(self.stop, self._play(room)):
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.narrator.is_settled.wait(), SETTLE_SECONDS)
             return
         self.screen.label = f"{YOU} ›"
         self.screen.hint = f"say something, to {self.setting.bot_name} for example; /help, /quit"
         with Keyboard(self.screen, on_end=self.stop.set) as keyboard:
-            await _until(self.stop, self._take_part(room, keyboard))
+            await unless_stopped(self.stop, self._take_part(room, keyboard))
 
     async def _play(self, room: FilmRoom) -> None:
         await room.play(self.setting.evening, self.setting.speed)
@@ -166,18 +165,3 @@ class _NoteStream(io.StringIO):
             if row.strip():
                 self._note(row)
         return len(text)
-
-
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
-    """Do `work` until it ends or `stop` is set; true if it came to its end."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-        return working.done()
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)
