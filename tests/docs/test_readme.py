@@ -3,7 +3,10 @@ looked at with those of all pages."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import sys
 
 import pytest
 from pydantic import BaseModel
@@ -12,6 +15,7 @@ from llm_bot.config import Config
 from tests.docs.configurations import MINIMAL, documents, is_configuration
 from tests.docs.exit_codes import EXIT_CODES
 from tests.docs.markdown import ROOT, blocks, inline_code
+from tests.unit.llm_client.scripted_server import ScriptedServer, chat
 
 PAGE = ROOT / "README.md"
 README = PAGE.read_text(encoding="utf-8")
@@ -54,6 +58,35 @@ def as_yaml(value: object) -> str:
     if isinstance(value, tuple):
         return str(list(value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+PARTS = [block.text for block in blocks(PAGE) if block.language == "python"]
+ADDRESS = "http://localhost:11434/v1"
+
+
+@pytest.mark.parametrize("number", range(len(PARTS)))
+async def test_each_part_can_be_used_as_shown(number, tmp_path):
+    """The examples run as they stand, but for the address of the model server."""
+    async with ScriptedServer() as server:
+        server.script(chat("The Lighthouse."))
+        script = tmp_path / "example.py"
+        script.write_text(PARTS[number].replace(ADDRESS, f"{server.url}/v1"), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(script),
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        printed, _ = await process.communicate()
+    assert process.returncode == 0, printed.decode()
+    assert printed.strip()
+
+
+def test_there_is_an_example_of_each_part():
+    """Client, bus, agents, measures."""
+    assert len(PARTS) == 4
 
 
 def test_the_exit_codes_are_those_of_the_program():
