@@ -31,9 +31,9 @@ from llm_bot.rate_limiter import Permit
 from llm_bot.response_processor import FilterReason
 from llm_bot.response_processor.guard import Guarded
 from llm_bot.room import Room
+from llm_bot.room.lane import Job
 from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import is_yes
-from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 
 log = logging.getLogger(__name__)

@@ -27,11 +27,9 @@ from llm_bot.ports import Clock, Event
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
 from llm_bot.room.tally import Tally
-from llm_bot.wire import ParsedEvent, Rejected, parse_answer, parse_event, parse_usual
+from llm_bot.wire import ParsedEvent, Rejected, parse_answer, parse_event
 
 log = logging.getLogger(__name__)
-
-_KRYTEN = Dialect.KRYTEN  # in Python 3.11 this look-up takes as long as a call
 
 
 class EventHandler:
@@ -67,33 +65,20 @@ class EventHandler:
         clock, room, tally = self._clock, self._room, self._tally
         arrived = clock.monotonic()
         tally.last_event_at = heard_at = clock.time()
-        domain = room.config.domain
-        if (
-            dialect is _KRYTEN
-            and event.subject.endswith(".chatmsg")
-            and (line := parse_usual(event, heard_at, arrived, domain)) is not None
-        ):
-            room.tally.events["chatmsg"] += 1
-            room.note_origin(line.origin)
-            self._hear_line(line)
-        else:
-            self._handle_any(event, dialect, heard_at, arrived)
-        tally.event_seconds.observe(clock.monotonic() - arrived)
-
-    def _handle_any(self, event: Event, dialect: Dialect, heard_at: float, arrived: float) -> None:
-        room = self._room
         heard = parse_event(
             event, dialect, heard_at=heard_at, arrived=arrived, domain=room.config.domain
         )
-        if type(heard) is ParsedEvent:
-            room.tally.events[heard.event_type] += 1
-            room.note_origin(heard.origin)
-            self._handlers[type(heard.event)](heard.event)
-        elif type(heard) is Rejected:
-            room.tally.events[heard.event_type] += 1
-            self._note_drop(heard, len(event.data))
-        else:
-            room.tally.events["other"] += 1
+        match heard:
+            case ParsedEvent():
+                room.tally.events[heard.event_type] += 1
+                room.note_origin(heard.origin)
+                self._handlers[type(heard.event)](heard.event)
+            case Rejected():
+                room.tally.events[heard.event_type] += 1
+                self._note_drop(heard, len(event.data))
+            case _:
+                room.tally.events["other"] += 1
+        tally.event_seconds.observe(clock.monotonic() - arrived)
 
     def learn(self, event_type: str, data: bytes) -> bool:
         """Take what was asked for, in the form of the event that would tell it; false if it can't

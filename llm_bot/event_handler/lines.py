@@ -13,16 +13,13 @@ from llm_bot.decisions import DecisionRecord, Delivery, IgnoredBecause, Outcome
 from llm_bot.models import ChatLine, LineKind
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import SERVER_NAME, Room
+from llm_bot.room.lane import Job
 from llm_bot.room.replays import Freshness
 from llm_bot.triggers.configured import first_match
 from llm_bot.triggers.decide import NO_MATCH, Admit, Decision, Replace, Silent, decide
-from llm_bot.triggers.gates import Job, RoomFacts
+from llm_bot.triggers.gates import RoomFacts
 
 log = logging.getLogger(__name__)
-
-# In Python 3.11 a look-up of an enum's member takes as long as a call of a function.
-_CHAT = LineKind.CHAT
-_FRESH = Freshness.FRESH
 
 
 class LineHandler:
@@ -40,7 +37,7 @@ class LineHandler:
         if user in room.own_keys:
             self._hear_own(line)
             return
-        is_public = line.kind is _CHAT
+        is_public = line.kind is LineKind.CHAT
         if (
             user in room.ignored_users
             or user in room.roster.muted
@@ -50,7 +47,7 @@ class LineHandler:
             self._record(line, Silent(Outcome.IGNORED_USER, detail=self._why_ignored(line, user)))
             return
         freshness = room.replays.judge(line)
-        if freshness is not _FRESH:
+        if freshness is not Freshness.FRESH:
             self._hear_old(line, freshness)
             return
         text = line.text
@@ -85,7 +82,7 @@ class LineHandler:
         freshness = room.replays.judge(line)
         remembered = WindowLine(line.user, line.text, line.time, True, line.correlation_id)
         if freshness is Freshness.FRESH:
-            is_public = line.kind is _CHAT
+            is_public = line.kind is LineKind.CHAT
             if line.text and is_public:
                 room.remember(remembered)
             elif line.text:
@@ -128,12 +125,8 @@ class LineHandler:
 
     def _decide(self, line: ChatLine, is_public: bool) -> None:
         room = self._room
-        if is_public:
-            triggers = room.public_triggers
-            first = first_match(line, triggers) if room.is_worth_asking(line.text) else None
-        else:
-            triggers = room.private_triggers
-            first = first_match(line, triggers)
+        triggers = room.public_triggers if is_public else room.private_triggers
+        first = first_match(line, triggers)
         evaluated = room.tally.triggers_evaluated
         if first is None:
             for armed in triggers:
@@ -143,13 +136,14 @@ class LineHandler:
         for armed in triggers[: first[0] + 1]:
             evaluated[armed.kind] += 1
         lane = room.lane(line.kind)
+        waiting = lane.waiting(line.user.lower())
         circumstances = RoomFacts(
             now=line.arrived,
             is_silenced=room.config.silenced,
             is_loop=room.loops(line).is_loop(line.user.lower(), line.arrived),
             media_frees_in=room.media_frees_in(line.arrived),
             media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
-            waiting=lane.waiting(line.user.lower()),
+            has_waiting=waiting is not None,
             queue_room=lane.room,
         )
         decision = decide(
@@ -161,9 +155,9 @@ class LineHandler:
             circumstances=circumstances,
             rng=self._rng,
         )
-        self._act(line, decision)
+        self._act(line, decision, waiting)
 
-    def _act(self, line: ChatLine, decision: Decision) -> None:
+    def _act(self, line: ChatLine, decision: Decision, waiting: Job | None) -> None:
         tally = self._room.tally
         if isinstance(decision, Silent):
             tally.triggers_suppressed[decision.trigger, decision.outcome.value] += 1
@@ -172,8 +166,8 @@ class LineHandler:
         tally.triggers_fired[decision.trigger.kind] += 1
         if isinstance(decision, Admit):
             self._admit(line, decision)
-        else:
-            self._replace(line, decision)
+        elif waiting is not None:
+            self._replace(line, decision, waiting)
 
     def _admit(self, line: ChatLine, decision: Admit) -> None:
         record = self._record(line, decision)
@@ -181,9 +175,8 @@ class LineHandler:
         job = Job(line, decision.trigger, decision.permit, record, self._deadline(line))
         self._room.add_job(job)
 
-    def _replace(self, line: ChatLine, decision: Replace) -> None:
+    def _replace(self, line: ChatLine, decision: Replace, older: Job) -> None:
         record = self._record(line, decision)
-        older = decision.job
         job = Job(line, decision.trigger, older.permit, record, self._deadline(line))
         self._room.lane(line.kind).replace(older, job)
         self._room.conclude(older.record, Outcome.SUPERSEDED)
@@ -199,19 +192,18 @@ class LineHandler:
         else:
             outcome, trigger, detail = None, decision.trigger.kind, decision.matched
         record = DecisionRecord(
-            line.correlation_id,
-            room.config.name,
-            line.user,
-            line.heard_at,
-            line.kind,
-            outcome,
-            trigger,
-            decision.gates,
-            detail,
-            line.text,
+            correlation_id=line.correlation_id,
+            channel=room.config.name,
+            user=line.user,
+            time=line.heard_at,
+            event=line.kind,
+            outcome=outcome,
+            trigger=trigger,
+            gates=decision.gates,
+            detail=detail,
+            text=line.text,
         )
         if outcome is not None:
-            # The member itself is a str; to ask for its `value` takes as long as the counting.
             room.tally.decisions[outcome] += 1
         room.decisions.add(record)
         room.note_decision(record, line)

@@ -13,10 +13,11 @@ from llm_bot.models import ChatLine, LineKind, Origin
 from llm_bot.ports import Clock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
+from llm_bot.room.lane import Job
 from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import ContextualTrigger
 from llm_bot.triggers.decide import Silent, admit_tick, decide_tick
-from llm_bot.triggers.gates import Job, RoomFacts
+from llm_bot.triggers.gates import RoomFacts
 from llm_bot.wire import new_correlation_id
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class Ticker:
             is_loop=False,
             media_frees_in=room.media_frees_in(now),
             media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
-            waiting=None,
+            has_waiting=False,
             queue_room=room.public_lane.room,
         )
 

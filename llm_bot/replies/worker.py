@@ -13,8 +13,7 @@ from llm_bot.ports import Clock
 from llm_bot.replies.delivery import RoomDelivery, SendState
 from llm_bot.response_processor.guard import Guarded
 from llm_bot.room import Room
-from llm_bot.room.lane import Lane
-from llm_bot.triggers.gates import Job
+from llm_bot.room.lane import Job, Lane
 
 log = logging.getLogger(__name__)
 

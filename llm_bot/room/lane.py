@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 
-from llm_bot.triggers.gates import Job
+import msgspec
+
+from llm_bot.decisions import DecisionRecord
+from llm_bot.models import ChatLine
+from llm_bot.rate_limiter import Permit
+from llm_bot.triggers.configured import ConfiguredTrigger
+
+
+class Job(msgspec.Struct, eq=False):
+    """An admitted line on its way to a reply. `deadline` is a monotonic time in seconds."""
+
+    line: ChatLine
+    trigger: ConfiguredTrigger
+    permit: Permit
+    record: DecisionRecord
+    deadline: float
 
 
 class Lane:

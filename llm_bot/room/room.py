@@ -18,7 +18,7 @@ from llm_bot.models import ChatLine, LineKind, Media, Origin
 from llm_bot.response_processor import ResponseProcessor
 from llm_bot.response_processor.guard import Guard
 from llm_bot.room.confirmations import Confirmations
-from llm_bot.room.lane import Lane
+from llm_bot.room.lane import Job, Lane
 from llm_bot.room.loops import LoopDetector
 from llm_bot.room.observer import RoomObserver
 from llm_bot.room.replays import ReplayDetector
@@ -26,7 +26,6 @@ from llm_bot.room.roster import Roster
 from llm_bot.room.tally import RoomTally
 from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
-from llm_bot.triggers.gates import Job
 from llm_bot.triggers.registry import make_trigger
 
 SERVER_NAME = "[server]"
@@ -141,7 +140,6 @@ class Room:
         self.called_names = (*self.own_names, *bot.aliases)
         armed = configure_triggers(self.config.triggers, room=self.key, names=self.called_names)
         self.public_triggers = tuple(one for one in armed if one.kind != "pm")
-        self._public_hints = _hints(self.public_triggers)
         self.private_triggers = tuple(one for one in armed if one.kind == "pm")
         self.contextual = arm_contextual(self.config.triggers, room=self.key)
 
@@ -181,20 +179,6 @@ class Room:
     def pause_sending(self, seconds: float, now: float) -> None:
         """CyTube asked for a pause; `now` is monotonic seconds."""
         self.may_send_at = max(self.may_send_at, now + min(seconds, MAX_PAUSE_SECONDS))
-
-    def is_worth_asking(self, text: str) -> bool:
-        """Whether any trigger may fire on a public line of that text.
-
-        Nearly no line is, and one look for all triggers costs half of what it takes to ask each.
-        """
-        hints = self._public_hints
-        if hints is None:
-            return True
-        folded = text.lower()
-        for hint in hints:  # noqa: SIM110 - any() with a generator takes twice as long
-            if hint in folded:
-                return True
-        return False
 
     def window_of(self, line: ChatLine) -> ContextWindow:
         """Where `line` belongs: private conversations never appear in the room's."""
@@ -312,16 +296,6 @@ class Room:
         if record.reply is not None:
             record.reply.delivery = delivery.value
         self.tally.deliveries[delivery.value] += 1
-
-
-def _hints(triggers: tuple[ConfiguredTrigger, ...]) -> tuple[str, ...] | None:
-    """The hints of all `triggers`, None if there is one that must be asked about any line."""
-    found: dict[str, None] = {}
-    for armed in triggers:
-        if armed.trigger.hints is None:
-            return None
-        found |= dict.fromkeys(armed.trigger.hints)
-    return tuple(found)
 
 
 def arm_contextual(

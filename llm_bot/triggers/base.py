@@ -18,11 +18,6 @@ class Trigger(Protocol):
     @property
     def key(self) -> str: ...
 
-    @property
-    def hints(self) -> tuple[str, ...] | None:
-        """A line that holds none of these in lower case need not be asked about; None: ask."""
-        ...
-
     def match(self, line: ChatLine) -> str | None:
         """What in `line` it fires on, None if nothing."""
         ...
@@ -35,19 +30,12 @@ class WholeWords:
     first look is a plain substring search: nearly every line ends there.
     """
 
-    __slots__ = ("_phrases", "_whole")
-
     def __init__(self, phrases: Iterable[str], *, ignore_case: bool = True) -> None:
         found = {_fold(phrase, ignore_case=ignore_case) for phrase in phrases}
         # The longest first, so that what is reported is the longest that stands there.
         self._phrases = tuple(sorted(filter(None, found), key=lambda text: (-len(text), text)))
         choices = "|".join(re.escape(phrase) for phrase in self._phrases)
         self._whole = re.compile(rf"(?<!\w)(?:{choices})(?!\w)")
-
-    @property
-    def phrases(self) -> tuple[str, ...]:
-        """What is looked for, in lower case if case doesn't matter."""
-        return self._phrases
 
     def find(self, folded: str) -> str | None:
         """The first phrase in `folded`, which is the text in lower case if case doesn't matter."""

@@ -27,11 +27,8 @@ class Surveyed(msgspec.Struct, frozen=True):
 class ContextualTrigger:
     """Fires on a timer, where the room is alive, somebody is there, and nothing else waits."""
 
-    __slots__ = ("config",)
-
     kind = "contextual"
     key = "contextual"
-    hints = ()
 
     def __init__(self, config: ContextualTriggerConfig) -> None:
         self.config = config

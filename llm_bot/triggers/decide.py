@@ -16,7 +16,7 @@ from llm_bot.decisions import Gate, Outcome
 from llm_bot.models import ChatLine
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.triggers.configured import ConfiguredTrigger, first_match
-from llm_bot.triggers.gates import Job, Refused, RoomFacts, TriggerGates
+from llm_bot.triggers.gates import Refused, RoomFacts, TakesOver, TriggerGates
 
 
 class Admit(msgspec.Struct, frozen=True):
@@ -29,11 +29,10 @@ class Admit(msgspec.Struct, frozen=True):
 
 
 class Replace(msgspec.Struct, frozen=True):
-    """The user's earlier line still waits as `job`: this one takes its place and its permit."""
+    """The user's earlier line still waits: this one takes its place and its permit."""
 
     trigger: ConfiguredTrigger
     matched: str
-    job: Job
     gates: tuple[Gate, ...]
 
 
@@ -78,8 +77,8 @@ def decide(
         result = asking.ask(rng)
         if isinstance(result, Permit):
             return Admit(armed, matched, result, tuple(gates))
-        if isinstance(result, Job):
-            return Replace(armed, matched, result, tuple(gates))
+        if isinstance(result, TakesOver):
+            return Replace(armed, matched, tuple(gates))
         refused = refused or Silent(result.outcome, armed.kind, detail=matched)
         if result.is_final:
             break

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from llm_bot.config import RateLimitsConfig
-from llm_bot.decisions import DecisionRecord, Gate, Outcome
+from llm_bot.decisions import Gate, Outcome
 from llm_bot.models import ChatLine, LineKind
 from llm_bot.rate_limiter import Limit, Permit, RateLimiter, Refusal, Scope
 from llm_bot.triggers.configured import (
@@ -25,22 +25,12 @@ from llm_bot.triggers.configured import (
 MEDIA_COOLDOWN = "media_change_cooldown_seconds"
 
 
-class Job(msgspec.Struct, eq=False):
-    """An admitted line on its way to a reply. `deadline` is a monotonic time in seconds."""
-
-    line: ChatLine
-    trigger: ConfiguredTrigger
-    permit: Permit
-    record: DecisionRecord
-    deadline: float
-
-
 class RoomFacts(msgspec.Struct, frozen=True):
     """What there is to know beside the line, for one that some trigger matched.
 
     `now` is monotonic seconds. `is_loop` says that the user is taken for a bot. `media_frees_in` is
-    what is left of the pause after another film began, 0 if there is none. `waiting` is the job of
-    an earlier line of the user that still waits, `queue_room` how many more jobs the lane takes.
+    what is left of the pause after another film began, 0 if there is none. `has_waiting` says
+    that an earlier line of the user still waits, `queue_room` how many more jobs the lane takes.
     """
 
     now: float
@@ -48,8 +38,12 @@ class RoomFacts(msgspec.Struct, frozen=True):
     is_loop: bool
     media_frees_in: float
     media_cooldown: float
-    waiting: Job | None
+    has_waiting: bool
     queue_room: int
+
+
+class TakesOver(msgspec.Struct, frozen=True):
+    """The earlier line's place and permit are this one's."""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -67,11 +61,10 @@ class TriggerGates(msgspec.Struct, frozen=True):
     circumstances: RoomFacts
     gates: list[Gate]
 
-    def ask(self, rng: Callable[[], float]) -> Permit | Job | Refused:
-        waiting = self.circumstances.waiting
-        if waiting is not None:
+    def ask(self, rng: Callable[[], float]) -> Permit | TakesOver | Refused:
+        if self.circumstances.has_waiting:
             # It takes over the permit of the job that waits: its place, cooldown and limits.
-            return self._probability(rng) or self._media() or waiting
+            return self._probability(rng) or self._media() or TakesOver()
         return (
             self._cooldown()
             or self._probability(rng)

@@ -10,8 +10,6 @@ from llm_bot.triggers.base import WholeWords
 class KeywordTrigger:
     """Fires on whole words, any case, unless the configuration says otherwise."""
 
-    __slots__ = ("_ignore_case", "_substrings", "_words", "hints", "key")
-
     kind = "keyword"
 
     def __init__(self, config: KeywordTriggerConfig, key: str) -> None:
@@ -24,8 +22,6 @@ class KeywordTrigger:
             self._substrings = tuple(
                 keyword.lower() if self._ignore_case else keyword for keyword in joined
             )
-        # Of a text whose case matters, the lower case may hold less than the text (final sigmas).
-        self.hints = (self._substrings or self._words.phrases) if self._ignore_case else None
 
     def match(self, line: ChatLine) -> str | None:
         text = line.text.lower() if self._ignore_case else line.text

@@ -11,15 +11,12 @@ from llm_bot.triggers.base import WholeWords
 class MentionTrigger:
     """Fires on a name or alias of the bot, or either with a leading `@`, as whole words."""
 
-    __slots__ = ("_names", "hints")
-
     kind = "mention"
     key = "mention"
 
     def __init__(self, names: Iterable[str]) -> None:
         # A leading `@` is no word character, so the bare names find "@MyBot," too.
         self._names = WholeWords(name.removeprefix("@") for name in names)
-        self.hints = self._names.phrases
 
     def match(self, line: ChatLine) -> str | None:
         return self._names.find(line.text.lower())

@@ -8,11 +8,8 @@ from llm_bot.models import ChatLine
 class PmTrigger:
     """Fires on every private message; that it is meant for the bot was found out before."""
 
-    __slots__ = ()
-
     kind = "pm"
     key = "pm"
-    hints = None
 
     def match(self, line: ChatLine) -> str | None:
         return line.user

@@ -21,7 +21,6 @@ from llm_bot.wire.envelope import (
 )
 from llm_bot.wire.payloads import PARSERS, DropReason
 from llm_bot.wire.subjects import event_subjects
-from llm_bot.wire.usual import parse_usual
 
 __all__ = [
     "IGNORED",
@@ -39,5 +38,4 @@ __all__ = [
     "new_correlation_id",
     "parse_answer",
     "parse_event",
-    "parse_usual",
 ]

@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from llm_bot.models import Dialect, Origin, RoomEvent
+from llm_bot.models import ChatLine, Dialect, LineKind, Origin, RoomEvent
 from llm_bot.ports import Event
-from llm_bot.wire.bounds import MAX_BODY_BYTES
-from llm_bot.wire.payloads import PARSERS, DropReason, NotUnderstoodError, read_line, text_in
+from llm_bot.text.cleaning import clean_html
+from llm_bot.wire.bounds import (
+    MAX_BODY_BYTES,
+    MAX_EPOCH_SECONDS,
+    MAX_NAME_CHARACTERS,
+    MAX_RAW_MESSAGE_CHARACTERS,
+)
+from llm_bot.wire.correlation import correlation_id
+from llm_bot.wire.payloads import (
+    PARSERS,
+    DropReason,
+    NotUnderstoodError,
+    is_readable,
+    read_line,
+    text_in,
+)
 
 
 class Rejected(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +55,31 @@ class ParsedEvent(msgspec.Struct, frozen=True, gc=False):
     origin: Origin
 
 
+class _Meta(msgspec.Struct):
+    shadow: bool = False
+
+
+class _Line(msgspec.Struct):
+    username: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+    msg: Annotated[str, msgspec.Meta(max_length=MAX_RAW_MESSAGE_CHARACTERS)]
+    time: Annotated[int, msgspec.Meta(gt=0, lt=int(MAX_EPOCH_SECONDS * 1000))]
+    meta: _Meta
+
+
+class _LineEnvelope(msgspec.Struct):
+    """A public line as the connector of today publishes it: nearly all that is ever heard."""
+
+    event_name: Literal["chatMsg"]
+    payload: _Line
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    channel: str = ""
+    domain: str = ""
+    correlation_id: str = ""
+
+
+decode_line = msgspec.json.Decoder(_LineEnvelope).decode
+
+
 def parse_event(
     event: Event,
     dialect: Dialect,
@@ -50,9 +90,59 @@ def parse_event(
 ) -> ParsedEvent | Rejected | Ignored:
     """What `event` says.
 
-    `heard_at` is the epoch time of arrival, `arrived` the monotonic one; `domain` the configured
-    host: an envelope from another one is dropped.
+    A line in its usual form is decoded by its types; whatever doesn't fit is read field by field,
+    and with more patience, by `read_any`.
+
+    Args:
+        event: As it came from the bus.
+        dialect: Whose subjects it was heard under.
+        heard_at: Epoch seconds of its arrival.
+        arrived: The same on the monotonic clock.
+        domain: The configured host: an envelope from another one is dropped.
     """
+    if len(event.data) <= MAX_BODY_BYTES:
+        try:
+            body = decode_line(event.data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            sent_at = body.timestamp.timestamp()
+            if is_readable(body.payload.username) and 0 < sent_at < MAX_EPOCH_SECONDS:
+                return _line_of(body, event, dialect, sent_at, heard_at, arrived, domain)
+    return read_any(event, dialect, heard_at=heard_at, arrived=arrived, domain=domain)
+
+
+def _line_of(
+    body: _LineEnvelope,
+    event: Event,
+    dialect: Dialect,
+    sent_at: float,
+    heard_at: float,
+    arrived: float,
+    domain: str | None,
+) -> ParsedEvent | Rejected:
+    if domain is not None and body.domain and body.domain.lower() != domain.lower():
+        return Rejected("chatmsg", DropReason.OTHER_DOMAIN)
+    said = body.payload
+    origin = Origin(dialect, event.subject, body.channel, body.domain)
+    line = ChatLine(
+        kind=LineKind.CHAT,
+        user=said.username,
+        text=clean_html(said.msg),
+        correlation_id=correlation_id(event.headers, body.correlation_id),
+        origin=origin,
+        heard_at=heard_at,
+        arrived=arrived,
+        said_at=said.time / 1000,
+        forwarded_at=sent_at,
+        is_shadowed=said.meta.shadow,
+    )
+    return ParsedEvent("chatmsg", line, origin)
+
+
+def read_any(
+    event: Event, dialect: Dialect, *, heard_at: float, arrived: float, domain: str | None
+) -> ParsedEvent | Rejected | Ignored:
     data = event.data
     subject_type = event.subject.rpartition(".")[2].lower()
     if len(data) > MAX_BODY_BYTES:

@@ -71,18 +71,19 @@ def read_line(
     meta = fields.get("meta")
     said_at = _number(fields.get("time"))
     stamp = envelope.get("timestamp")
+    is_private = event_type == "pm"
     return ChatLine(
-        LineKind.CHAT if event_type == "chatmsg" else LineKind.PM,
-        _name(fields, "username", "user", "from"),
-        clean_html(raw),
-        correlation_id(event.headers, envelope.get("correlation_id")),
-        origin,
-        heard_at,
-        arrived,
-        _epoch(None if said_at is None else said_at / 1000),
-        None if stamp is None else _iso_epoch(stamp),
-        _name(fields, "to") if event_type == "pm" and fields.get("to") is not None else "",
-        type(meta) is dict and bool(meta.get("shadow")),
+        kind=LineKind.PM if is_private else LineKind.CHAT,
+        user=_name(fields, "username", "user", "from"),
+        text=clean_html(raw),
+        correlation_id=correlation_id(event.headers, envelope.get("correlation_id")),
+        origin=origin,
+        heard_at=heard_at,
+        arrived=arrived,
+        said_at=_epoch(None if said_at is None else said_at / 1000),
+        forwarded_at=None if stamp is None else _iso_epoch(stamp),
+        to=_name(fields, "to") if is_private and fields.get("to") is not None else "",
+        is_shadowed=type(meta) is dict and bool(meta.get("shadow")),
     )
 
 
@@ -106,13 +107,13 @@ def _name(fields: Mapping[str, Any], *keys: str) -> str:
         if type(value) is str:
             if not value or len(value) > MAX_NAME_CHARACTERS:
                 raise NotUnderstoodError(DropReason.BAD_NAME)
-            if not _is_readable(value):
+            if not is_readable(value):
                 raise NotUnderstoodError(DropReason.BAD_NAME)
             return value
     raise NotUnderstoodError(DropReason.BAD_NAME)
 
 
-def _is_readable(name: str) -> bool:
+def is_readable(name: str) -> bool:
     return name.isprintable() and not name.isspace()
 
 

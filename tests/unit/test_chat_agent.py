@@ -15,8 +15,8 @@ from llm_bot.llm_client import LLMError, LLMRequest, LLMResponse
 from llm_bot.models import ChatLine, Media
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.room import Room
+from llm_bot.room.lane import Job
 from llm_bot.triggers.configured import ConfiguredTrigger, room_demand, user_demand
-from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 from tests.fakes import ManualClock, ScriptedLLM, llm_failure
 from tests.unit import builders

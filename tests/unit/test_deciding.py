@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from llm_bot.config import RateLimitsConfig
-from llm_bot.decisions import DecisionRecord, Gate, Outcome
+from llm_bot.decisions import Gate, Outcome
 from llm_bot.models import ChatLine
 from llm_bot.rate_limiter import Permit, RateLimiter, Scope
 from llm_bot.room import configure_triggers
 from llm_bot.triggers.configured import first_match, room_demand, user_demand
 from llm_bot.triggers.decide import Admit, Decision, Replace, Silent, decide
-from llm_bot.triggers.gates import Job, RoomFacts
+from llm_bot.triggers.gates import RoomFacts
 from tests.unit.builders import line, pm, room_config
 
 NOW = 1000.0
@@ -62,7 +62,7 @@ class Bench:
                 "is_loop": False,
                 "media_frees_in": 0.0,
                 "media_cooldown": 30.0,
-                "waiting": None,
+                "has_waiting": False,
                 "queue_room": 4,
                 **known,
             }
@@ -99,13 +99,6 @@ class Bench:
         counts = self.limiter.usage(demands, NOW)
         hours = [used for _, limit, used in counts if limit.name.endswith("hour")]
         return hours[0], hours[1]
-
-
-def waiting_job(bench: Bench) -> Job:
-    earlier = line("MyBot, an earlier one", correlation_id="earlier")
-    decision = bench.admitted(earlier)
-    record = DecisionRecord("earlier", "MyChannel", "alice", 0.0, "chat", None)
-    return Job(earlier, decision.trigger, decision.permit, record, NOW + 45)
 
 
 class TestOutcomes:
@@ -541,17 +534,16 @@ class TestReplacing:
 
     def test_it_takes_the_place_whatever_the_limits_say(self):
         bench = Bench(max_per_user_per_minute=1, max_per_channel_per_minute=1)
-        job = waiting_job(bench)
+        bench.admitted("MyBot, an earlier one")
         used = bench.used()
-        decision = bench.hear("the film", waiting=job, queue_room=0)
+        decision = bench.hear("the film", has_waiting=True, queue_room=0)
         assert isinstance(decision, Replace)
-        assert decision.job is job
         assert (decision.trigger.kind, decision.matched) == ("keyword", "film")
         assert bench.used() == used
 
     def test_a_line_that_matches_nothing_replaces_nothing(self):
         bench = Bench()
-        assert bench.hear("never mind", waiting=waiting_job(bench)) == Silent(Outcome.NO_MATCH)
+        assert bench.hear("never mind", has_waiting=True) == Silent(Outcome.NO_MATCH)
 
     @pytest.mark.parametrize(
         ("known", "outcome"),
@@ -565,22 +557,22 @@ class TestReplacing:
     def test_what_would_silence_it_anyway_replaces_nothing(self, known, outcome):
         """The job that waits stays, with its permit (TRIG-4)."""
         bench = Bench({**MENTION, "fire_probability": 0.9})
-        job = waiting_job(bench)
+        bench.admitted("MyBot, an earlier one")
         used = bench.used()
-        assert bench.silent("MyBot!", waiting=job, **known).outcome is outcome
+        assert bench.silent("MyBot!", has_waiting=True, **known).outcome is outcome
         assert bench.used() == used
 
     def test_cooldown_limits_and_queue_are_not_asked(self):
         """The permit that it takes over fills them already (TRIG-4)."""
         full = {"cooldown_seconds": 60.0, "rate_limit": {"max_per_hour": 1}}
         bench = Bench({**MENTION, **full}, max_per_user_per_hour=1, global_cooldown_seconds=9.0)
-        decision = bench.hear("MyBot!", waiting=waiting_job(bench), queue_room=0)
+        decision = bench.hear("MyBot!", has_waiting=True, queue_room=0)
         assert isinstance(decision, Replace)
         assert decision.gates == ()
 
     def test_the_next_trigger_that_passes_replaces_it(self):
         """Where chance is against the first, the second may take the place (TRIG-4, TRIG-6)."""
         bench = Bench({**MENTION, "fire_probability": 0.9}, KEYWORD)
-        decision = bench.hear(BOTH, waiting=waiting_job(bench), rng=0.9)
+        decision = bench.hear(BOTH, has_waiting=True, rng=0.9)
         assert isinstance(decision, Replace)
         assert decision.trigger.kind == "keyword"

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from llm_bot.config import PmTriggerConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.room.lane import Lane
+from llm_bot.room.lane import Job, Lane
 from llm_bot.triggers.configured import ConfiguredTrigger
-from llm_bot.triggers.gates import Job
 from llm_bot.triggers.pm import PmTrigger
 from tests.unit.builders import ARRIVED, HEARD_AT, line
 

@@ -19,8 +19,8 @@ from llm_bot.ports import Event, SystemClock
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.replies.worker import LaneWorker
+from llm_bot.room.lane import Job
 from llm_bot.triggers.configured import ConfiguredTrigger, room_demand, user_demand
-from llm_bot.triggers.gates import Job
 from llm_bot.triggers.mention import MentionTrigger
 from tests.fakes import ScriptedLLM, llm_failure
 from tests.servers import eventually

@@ -52,8 +52,8 @@ from llm_bot.wire import (
     event_subjects,
     new_correlation_id,
     parse_event,
-    parse_usual,
 )
+from llm_bot.wire.envelope import decode_line, read_any
 
 DATA = Path(__file__).parents[1] / "data"
 RECORDINGS = {
@@ -1105,10 +1105,9 @@ def test_the_usual_line_is_understood_as_every_other(
     whole = changed({**USUAL, "payload": changed(USUAL["payload"], payload)}, envelope)
     event = Event(f"{SUBJECTS[Dialect.KRYTEN]}.chatmsg", json.dumps(whole).encode(), headers)
 
-    quick = parse_usual(event, HEARD_AT, ARRIVED, domain)
-    slow = parse_event(event, Dialect.KRYTEN, heard_at=HEARD_AT, arrived=ARRIVED, domain=domain)
-    if quick is not None:
-        assert plainly(ParsedEvent("chatmsg", quick, quick.origin)) == plainly(slow)
+    heard: Any = {"heard_at": HEARD_AT, "arrived": ARRIVED, "domain": domain}
+    typed = parse_event(event, Dialect.KRYTEN, **heard)
+    assert plainly(typed) == plainly(read_any(event, Dialect.KRYTEN, **heard))
 
 
 @pytest.mark.parametrize(
@@ -1131,9 +1130,8 @@ def test_the_usual_line_at_the_edges(change: dict[str, Any], monkeypatch) -> Non
     try:
         body = USUAL | change
         event = Event(f"{SUBJECTS[Dialect.KRYTEN]}.chatmsg", json.dumps(body).encode())
-        quick = parse_usual(event, HEARD_AT, ARRIVED, None)
-        if quick is not None:
-            assert plainly(ParsedEvent("chatmsg", quick, quick.origin)) == plainly(hear(body))
+        heard: Any = {"heard_at": HEARD_AT, "arrived": ARRIVED, "domain": None}
+        assert plainly(hear(body)) == plainly(read_any(event, Dialect.KRYTEN, **heard))
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -1151,7 +1149,6 @@ def plainly(result: ParsedEvent | Rejected | Ignored) -> Any:
     return result.event_type, result.origin, line
 
 
-def test_a_usual_line_takes_the_quick_way() -> None:
+def test_a_usual_line_is_decoded_by_its_types() -> None:
     """Else the speed would be gone, and no other test would tell."""
-    event = Event(f"{SUBJECTS[Dialect.KRYTEN]}.chatmsg", json.dumps(USUAL).encode())
-    assert parse_usual(event, HEARD_AT, ARRIVED, "cytu.be") is not None
+    assert decode_line(json.dumps(USUAL).encode()).payload.username == "alice"
