@@ -25,7 +25,14 @@ ROOT = Path(__file__).parents[2]
 NOW = 1_795_219_265.25
 PUBLICATION = re.compile(rb"PUB (\S+) (\d+)\r\n")
 # Names of distributions that are imported by another one.
-IMPORTED_AS = {"nats-py": "nats", "PyYAML": "yaml", "prometheus-client": "prometheus_client"}
+IMPORTED_AS = {
+    "nats-py": "nats",
+    "PyYAML": "yaml",
+    "prometheus-client": "prometheus_client",
+    "httpx-aiohttp": "httpx_aiohttp",
+    "markdown-it-py": "markdown_it",
+    "python-json-logger": "pythonjsonlogger",
+}
 
 
 def publications(data: bytes) -> list[tuple[str, bytes]]:
