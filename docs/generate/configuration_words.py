@@ -174,7 +174,7 @@ nats:
     ca_file: secrets/ca.pem
 ```""",
     "nats.tls": "`cert_file` and `key_file` come together.",
-    "bus": 'Redis needs the extra: `pip install "llm-chat-bot[redis]"`.',
+    "bus": "Redis needs the extra: `pip install 'llm-chat-bot[redis]'`.",
     "channels": "One entry for each room; names differ in more than capitals.",
     "llm_api": """\
 A provider for the bot on a hosted service, and a local one for when that fails:

@@ -15,13 +15,13 @@ headers is a body that somebody else published.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from llm_bot.bus.subjects import is_header_name
 from llm_bot.ports import Event
 
 _START = b"NATS/1.0\r\n"
-_LINE_END = b"\r\n"
 
 
 def pack(data: bytes, headers: Mapping[str, str] | None) -> bytes:
@@ -29,31 +29,25 @@ def pack(data: bytes, headers: Mapping[str, str] | None) -> bytes:
     if not headers and not data.startswith(_START):
         return data
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    return b"".join((_START, lines.encode(), _LINE_END, data))
+    return b"".join((_START, lines.encode(), b"\r\n", data))
 
 
 def unpack(subject: str, message: bytes) -> Event:
     """What was published on `subject`, by us or by anybody."""
-    if not message.startswith(_START):
-        return Event(subject, message)
-    rest = message[len(_START) :]
-    if rest.startswith(_LINE_END):
-        return Event(subject, rest[len(_LINE_END) :])
-    block, end, data = rest.partition(_LINE_END * 2)
-    headers = _read(block) if end else None
-    return Event(subject, message) if headers is None else Event(subject, data, headers)
+    if message.startswith(_START):
+        block, end, data = message.partition(b"\r\n\r\n")
+        if end:
+            with contextlib.suppress(ValueError):
+                return Event(subject, data, _read(block[len(_START) :]) or None)
+    return Event(subject, message)
 
 
-def _read(block: bytes) -> dict[str, str] | None:
-    """The headers of a block, None if it isn't one."""
-    try:
-        lines = block.decode().split("\r\n")
-    except UnicodeDecodeError:
-        return None
+def _read(block: bytes) -> dict[str, str]:
+    """The headers of a block. Raises `ValueError` if it isn't one."""
     headers = {}
-    for line in lines:
+    for line in block.decode().split("\r\n") if block else ():
         name, colon, value = line.partition(":")
         if not colon or not is_header_name(name):
-            return None
+            raise ValueError(line)
         headers[name] = value.strip()
     return headers

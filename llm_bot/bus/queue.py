@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
-from llm_bot.bus.subjects import is_logged
+from llm_bot.bus import base
+from llm_bot.bus.base import BaseBus
+from llm_bot.bus.subjects import check_pattern, is_logged, matches
 from llm_bot.ports import Event, Handler
 
 log = logging.getLogger(__name__)
@@ -15,49 +17,15 @@ log = logging.getLogger(__name__)
 PENDING_MESSAGES = 65_536
 
 
-class Losses:
-    """What the subscriptions of one bus lost, counted, and logged as a sample."""
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self.handler_errors = 0
-
-    def note_dropped(self, event: Event) -> None:
-        """There was no place for `event`."""
-        self.dropped += 1
-        if is_logged(self.dropped):
-            fields = {"subject": event.subject, "dropped": self.dropped}
-            log.warning("bus.dropped", extra=fields)
-
-    def note_failed(self, event: Event, error: BaseException) -> None:
-        """A handler raised."""
-        self.handler_errors += 1
-        if is_logged(self.handler_errors):
-            fields = {"subject": event.subject, "handler_errors": self.handler_errors}
-            log.error("bus.handler_failed", exc_info=error, extra=fields)
-
-
 class QueuedSubscription:
     """Hands what is `put` to its handler, one event after another. A slow handler holds up only
-    itself.
+    itself."""
 
-    `leave` takes the subscription off its bus: nothing is `put` any more when it returns.
-    """
-
-    def __init__(
-        self,
-        subject: str,
-        handler: Handler,
-        *,
-        size: int,
-        losses: Losses,
-        leave: Callable[[QueuedSubscription], Awaitable[None]],
-    ) -> None:
+    def __init__(self, bus: QueuingBus, subject: str, handler: Handler, *, size: int) -> None:
         self.subject = subject
         self.refused = False
+        self._bus = bus
         self._handler = handler
-        self._losses = losses
-        self._leave = leave
         self._ending = False
         self._events: asyncio.Queue[Event] = asyncio.Queue(size)
         self._task = asyncio.create_task(self._run())
@@ -67,23 +35,19 @@ class QueuedSubscription:
         try:
             self._events.put_nowait(event)
         except asyncio.QueueFull:
-            self._losses.note_dropped(event)
+            self._bus.note_dropped(event)
 
     async def unsubscribe(self) -> None:
         """Called by the handler, it doesn't wait: the task ends when what is left is handled."""
         is_own = asyncio.current_task() is self._task
         try:
-            await self._leave(self)
+            await self._bus.leave(self)
             self._ending = True
             if not is_own:
                 await self._events.join()
         finally:
             if not is_own:
-                self.abandon()
-
-    def abandon(self) -> None:
-        """Handle nothing more, and don't wait for the handler."""
-        self._task.cancel()
+                self._task.cancel()
 
     async def _run(self) -> None:
         while not (self._ending and self._events.empty()):
@@ -96,19 +60,51 @@ class QueuedSubscription:
                 if self._task.cancelling():
                     raise
                 # Something that the handler waited for was cancelled.
-                self._losses.note_failed(event, exc)
+                self._bus.note_failed(event, exc)
             except Exception as exc:  # noqa: BLE001 - a handler must not end the stream
-                self._losses.note_failed(event, exc)
+                self._bus.note_failed(event, exc)
             finally:
                 self._events.task_done()
 
 
-async def end_all(subscriptions: Iterable[QueuedSubscription], seconds: float) -> None:
-    """Unsubscribe them; handlers that are still at work after `seconds` are cancelled."""
-    ends = [asyncio.ensure_future(each.unsubscribe()) for each in subscriptions]
-    if ends:
-        _, unfinished = await asyncio.wait(ends, timeout=seconds)
-        for end in unfinished:
-            end.cancel()
-        if unfinished:
-            await asyncio.wait(unfinished)
+class QueuingBus(BaseBus):
+    """A bus that hands out events itself."""
+
+    def __init__(self, pending_messages: int) -> None:
+        super().__init__()
+        self._pending_messages = pending_messages
+        self._subscriptions: list[QueuedSubscription] = []
+
+    async def subscribe(self, subject: str, handler: Handler) -> QueuedSubscription:
+        """Let `handler` hear `subject`. Raises `BusError` for what can't be subscribed to."""
+        check_pattern(subject)
+        self.require_open()
+        subscription = QueuedSubscription(self, subject, handler, size=self._pending_messages)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def deliver(self, event: Event, to: Iterable[QueuedSubscription]) -> bool:
+        """Hand `event` to those that hear its subject; says whether any does."""
+        hearers = [each for each in to if matches(each.subject, event.subject)]
+        for hearer in hearers:
+            hearer.put(event)
+        return bool(hearers)
+
+    def note_dropped(self, event: Event) -> None:
+        """There was no place for `event`: counted, and logged as a sample."""
+        self.dropped += 1
+        if is_logged(self.dropped):
+            log.warning("bus.dropped", extra={"subject": event.subject, "dropped": self.dropped})
+
+    async def leave(self, subscription: QueuedSubscription) -> None:
+        """Take it off: nothing is put into its queue any more when this returns. Idempotent."""
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    async def _close(self) -> None:
+        ends = [asyncio.create_task(each.unsubscribe()) for each in self._subscriptions]
+        if ends:
+            _, unfinished = await asyncio.wait(ends, timeout=base.CLOSE_SECONDS)
+            for end in unfinished:
+                end.cancel()
+            await asyncio.wait(ends)

@@ -16,6 +16,6 @@ def make_bus(config: Config, clock: Clock, rng: Callable[[], float]) -> Bus:
         case "memory":
             return bus.EventBus()
         case "redis":
-            return bus.RedisEventBus.from_config(config, clock=clock, rng=rng)
+            return bus.RedisEventBus.from_config(config)
         case "nats":
             return NatsBus(config.nats, clock=clock, rng=rng, name=config.instance)

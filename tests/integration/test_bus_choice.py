@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from llm_bot.bus import EventBus
+from llm_bot.bus import EventBus, RedisEventBus
 from llm_bot.config import Config
+from llm_bot.nats_client import NatsBus
 from llm_bot.ports import SystemClock
 from llm_bot.runtime.bus_factory import make_bus
 from tests.daemon import Daemon, settings
@@ -52,11 +53,14 @@ async def test_a_daemon_on_redis(tmp_path, redis_server, model):
         assert daemon.health()["nats_connected"]
 
 
-async def test_a_bus_of_its_own():
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("memory", EventBus), ("redis", RedisEventBus), ("nats", NatsBus)]
+)
+async def test_the_bus_of_a_type(kind, expected):
     """`memory` needs nothing; it is for those who run the bot within another program."""
     config = Config.model_validate(
-        settings(nats="nats://127.0.0.1:9", model="http://127.0.0.1:9/v1", bus={"type": "memory"})
+        settings(nats="nats://127.0.0.1:9", model="http://127.0.0.1:9/v1", bus={"type": kind})
     )
     bus = make_bus(config, SystemClock(), lambda: 0.5)
-    assert isinstance(bus, EventBus)
+    assert type(bus) is expected
     await bus.close()

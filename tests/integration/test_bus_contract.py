@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import nats
 import pytest
-from redis.asyncio import Redis
 
 from llm_bot.bus import EventBus
 from llm_bot.bus.redis import RedisEventBus
@@ -45,7 +44,7 @@ async def connected_to(url: str) -> NatsBus:
 
 
 async def on_redis(url: str) -> RedisEventBus:
-    bus = RedisEventBus(Redis.from_url(url), rng=lambda: 0.1)
+    bus = RedisEventBus(url)
     await bus.connect()
     return bus
 

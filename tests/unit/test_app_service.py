@@ -119,9 +119,9 @@ class SlowToLeave(EventBus):
         super().__init__()
         self.gate = asyncio.Event()
 
-    async def _forget(self, subscription: QueuedSubscription) -> None:
+    async def leave(self, subscription: QueuedSubscription) -> None:
         await self.gate.wait()
-        await super()._forget(subscription)
+        await super().leave(subscription)
 
 
 async def test_the_end_is_told_when_it_begins():

@@ -128,7 +128,7 @@ async def test_close_releases_waiters():
 
 async def test_close_with_hung_handler(monkeypatch):
     """A handler that never ends is cancelled; closing takes a bounded time."""
-    monkeypatch.setattr("llm_bot.bus.memory.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("llm_bot.bus.base.CLOSE_SECONDS", 0.05)
     bus = EventBus()
     cancelled = asyncio.Event()
 
