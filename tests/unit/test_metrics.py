@@ -284,7 +284,7 @@ async def test_remaining_limits_are_computed_when_scraped(scene):
 async def test_drops_are_counted_by_reason(scene):
     """Events that were not understood, came too fast, or met a bug, each under its reason."""
     scene.live_through_everything()
-    scene.bus._losses.dropped = 4
+    scene.bus.dropped = 4
     scene.bus._losses.handler_errors = 2
     assert scene.value("events_dropped_total", reason="slow_consumer") == 4
     assert scene.value("events_dropped_total", reason="error") == 2
