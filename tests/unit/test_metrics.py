@@ -285,7 +285,7 @@ async def test_drops_are_counted_by_reason(scene):
     """Events that were not understood, came too fast, or met a bug, each under its reason."""
     scene.live_through_everything()
     scene.bus.dropped = 4
-    scene.bus._losses.handler_errors = 2
+    scene.bus.handler_errors = 2
     assert scene.value("events_dropped_total", reason="slow_consumer") == 4
     assert scene.value("events_dropped_total", reason="error") == 2
     assert sum(scene.tally.dropped.values()) > 0
