@@ -21,28 +21,28 @@ class LLMBotError(Exception):
     """Base of everything that the daemon raises on purpose."""
 
 
-WHOLE_FILE = "(file)"
-"""In the place of a key, for what is wrong with the file as such."""
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong in a configuration file, and how to mend it.
 
-    `line` counts from 1; `path` is dotted (`triggers[1].keywords`); `found` and `expected` are
-    short texts that never hold a secret; `suggestion` is empty where there is nothing to suggest.
+    `line` counts from 1; `path` is dotted (`triggers[1].keywords`), or empty for what is wrong
+    with the file as such; `message` never holds a secret; `suggestion` is empty where there is
+    nothing to suggest.
     """
 
     line: int
     path: str
-    found: str
-    expected: str
+    message: str
     suggestion: str = ""
 
     def __str__(self) -> str:
-        place = "" if self.path == WHOLE_FILE and self.line == 1 else f"line {self.line}: "
-        text = f"{place}{self.path}: found {self.found}, expected {self.expected}"
-        return f"{text} ({self.suggestion})" if self.suggestion else text
+        place = f"{self.path}: " if self.path else ""
+        hint = f" ({self.suggestion})" if self.suggestion else ""
+        return f"{place}{self.message}{hint}"
+
+    def at(self, source: str, kind: str = "error") -> str:
+        """`config.yaml:12: error: ...`, as compilers say it and editors understand it."""
+        return f"{source}:{self.line}: {kind}: {self}"
 
 
 class ConfigError(LLMBotError):
@@ -51,8 +51,7 @@ class ConfigError(LLMBotError):
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source
         self.problems = tuple(problems)
-        listing = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__(f"{source}: {len(self.problems)} configuration error(s)\n{listing}")
+        super().__init__("\n".join(problem.at(source) for problem in self.problems))
 
 
 class BusError(LLMBotError):

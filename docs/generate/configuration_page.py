@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from docs.generate.configuration_schema import Key, Schema, Sections, choice, whole_schema
 from docs.generate.configuration_words import INTRODUCTIONS, NOTES, TOP
 from docs.generate.markdown import GENERATED, fenced, page, table
-from llm_bot.config.loader import NEEDS_RESTART
+from llm_bot.config import NEEDS_RESTART
 
 HEADINGS = ("key", "what it may be", "default", "change", "what it does")
 

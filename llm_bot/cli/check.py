@@ -35,7 +35,7 @@ def run(config_path: Path, *, strict: bool) -> int:
 
 def _print_all(source: str, kind: str, problems: Iterable[Problem]) -> None:
     for problem in problems:
-        print(f"{source}: {kind}: {problem}")
+        print(problem.at(source, kind))
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,8 +1,11 @@
 """What can be set: the sections of config.yaml, and how a file becomes a checked configuration."""
 
 from llm_bot.config.bus import NatsConfig
+from llm_bot.config.diff import NEEDS_RESTART, FieldChange, differences
 from llm_bot.config.llm import PROMPT_FIELDS, PROMPT_TOKEN, LLMApiConfig, LLMProviderConfig
-from llm_bot.config.model import ChannelConfig, Config, RoomConfig, resolve_room
+from llm_bot.config.loader import ConfigFileError, LoadedConfig, load_config, load_health
+from llm_bot.config.model import ChannelConfig, Config
+from llm_bot.config.room import RoomConfig, resolve_room
 from llm_bot.config.sections import (
     HealthConfig,
     LoggingConfig,
@@ -21,15 +24,19 @@ from llm_bot.config.triggers import (
 )
 
 __all__ = [
+    "NEEDS_RESTART",
     "PROMPT_FIELDS",
     "PROMPT_TOKEN",
     "ChannelConfig",
     "Config",
+    "ConfigFileError",
     "ContextualTriggerConfig",
+    "FieldChange",
     "HealthConfig",
     "KeywordTriggerConfig",
     "LLMApiConfig",
     "LLMProviderConfig",
+    "LoadedConfig",
     "LoggingConfig",
     "MentionTriggerConfig",
     "NatsConfig",
@@ -40,6 +47,9 @@ __all__ = [
     "TriggerConfig",
     "TriggerRateLimit",
     "default_triggers",
+    "differences",
     "is_loopback",
+    "load_config",
+    "load_health",
     "resolve_room",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -14,17 +14,20 @@ from pydantic import (
 )
 
 from llm_bot.config.fields import (
-    FilePath,
+    URI,
     Name,
     NatsUrl,
     Secret,
     Section,
     Timeout,
     mismatch,
-    only_one,
     split_url,
 )
+from llm_bot.config.secret_files import FilePath, KeyFile, SecretFile, SectionWithFiles
 from llm_bot.models import Dialect
+
+# A shorter line of a key file gives no access.
+_MIN_KEY_CHARACTERS = 20
 
 
 class TlsConfig(Section):
@@ -44,11 +47,11 @@ class TlsConfig(Section):
     @classmethod
     def _pair(cls, key_file: str | None, info: ValidationInfo) -> str | None:
         if "cert_file" in info.data and (info.data["cert_file"] is None) != (key_file is None):
-            raise mismatch("one of cert_file and key_file", "both or neither")
+            raise mismatch("cert_file and key_file need each other", "set both, or neither")
         return key_file
 
 
-class NatsConfig(Section):
+class NatsConfig(SectionWithFiles):
     """Where the events come from and how to log in there."""
 
     servers: Annotated[tuple[NatsUrl, ...], Field(strict=False, min_length=1, max_length=50)] = (
@@ -56,17 +59,17 @@ class NatsConfig(Section):
     )
     user: Name | None = Field(None, description="User name, with password.")
     password: Secret | None = Field(None, description="Password of user.")
-    password_file: FilePath | None = Field(
+    password_file: SecretFile | None = Field(
         None, validate_default=True, description="File that holds the password, instead of it."
     )
     token: Secret | None = Field(None, description="Token, where the server wants one alone.")
-    token_file: FilePath | None = Field(
-        None, validate_default=True, description="File that holds the token, instead of it."
+    token_file: SecretFile | None = Field(
+        None, description="File that holds the token, instead of it."
     )
-    credentials_file: FilePath | None = Field(
+    credentials_file: KeyFile | None = Field(
         None, description="A .creds file, as made for NATS accounts."
     )
-    nkey_seed_file: FilePath | None = Field(
+    nkey_seed_file: KeyFile | None = Field(
         None, validate_default=True, description="File that holds the seed of an NKey."
     )
     tls: TlsConfig = Field(default_factory=TlsConfig, description="Certificates.")
@@ -82,8 +85,8 @@ class NatsConfig(Section):
     )
     request_timeout: Timeout = Field(2.0, description="Longest wait for the connector's answer.")
 
-    # Contents of credentials_file and nkey_seed_file: kept to be blacked out, never to be sent.
-    _key_material: tuple[str, ...] = PrivateAttr(())
+    # Kept to be blacked out, never to be sent.
+    _key_material: tuple[SecretStr, ...] = PrivateAttr(())
 
     @property
     def dialects(self) -> tuple[Dialect, ...]:
@@ -91,29 +94,27 @@ class NatsConfig(Section):
         return tuple(Dialect) if self.dialect == "auto" else (Dialect(self.dialect),)
 
     @property
-    def key_material(self) -> tuple[str, ...]:
-        """The secrets inside of the key files, as the loader read them."""
+    def key_material(self) -> tuple[SecretStr, ...]:
+        """The secrets in credentials_file and nkey_seed_file."""
         return self._key_material
 
-    def with_key_material(self, key_material: tuple[str, ...]) -> NatsConfig:
-        """A copy that knows these secrets."""
-        copy = self.model_copy()
-        copy._key_material = key_material
-        return copy
+    def model_post_init(self, context: Any, /) -> None:
+        super().model_post_init(context)
+        if context is not None:
+            files = [self.credentials_file, self.nkey_seed_file]
+            lines = [line for file in files if file for line in context.secret(file).split()]
+            self._key_material = tuple(
+                SecretStr(line)
+                for line in lines
+                if len(line) >= _MIN_KEY_CHARACTERS and not line.startswith("-")
+            )
 
     @field_validator("password_file")
     @classmethod
-    def _password(cls, file: str | None, info: ValidationInfo) -> str | None:
-        password = info.data.get("password")
-        only_one(password, file, "password")
-        if info.data.get("user", "") is None and (password is not None or file is not None):
-            raise mismatch("a password without a user", "user too", field="user")
-        return file
-
-    @field_validator("token_file")
-    @classmethod
-    def _token(cls, file: str | None, info: ValidationInfo) -> str | None:
-        only_one(info.data.get("token"), file, "token")
+    def _has_user(cls, file: str | None, info: ValidationInfo) -> str | None:
+        is_given = file is not None or info.data.get("password") is not None
+        if is_given and info.data.get("user", "") is None:
+            raise mismatch("missing required key, as there is a password", field="user")
         return file
 
     @field_validator("nkey_seed_file")
@@ -127,20 +128,19 @@ class NatsConfig(Section):
         }
         given = [name for name, value in ways.items() if value is not None]
         if len(given) > 1:
-            raise mismatch(" and ".join(given), "one way to log in", field=given[-1])
+            ways_in = " and ".join(given)
+            raise mismatch(f"{ways_in} are set, use one way to log in", field=given[-1])
         return seed_file
 
 
 def _redis_url(url: str) -> str:
     if "@" in url or "?" in url or "#" in url:
         raise mismatch(
-            "an address with a user, a ? or a #",
-            "an address such as redis://localhost:6379",
-            "credentials belong into user and password",
+            "must be a URL without a user, a ? or a #", "credentials belong into user and password"
         )
     parts = split_url(url)
     if parts is None or parts.scheme not in {"redis", "rediss"} or parts.path.strip("/"):
-        raise mismatch("", "an address such as redis://localhost:6379 (redis or rediss)")
+        raise mismatch("must be a URL such as redis://localhost:6379 (redis or rediss)")
     return url
 
 
@@ -152,10 +152,11 @@ class BusConfig(Section):
     )
     url: Annotated[
         str,
-        Field(max_length=2000, json_schema_extra={"format": "uri"}),
+        Field(max_length=2000, json_schema_extra=URI),
         AfterValidator(_redis_url),
     ] = Field(
         "redis://localhost:6379",
+        repr=False,
         description="Address of Redis, for type redis; rediss:// is encrypted.",
     )
     user: Name | None = Field(None, description="User name on Redis; null: its default user.")
@@ -167,5 +168,5 @@ class BusConfig(Section):
     @classmethod
     def _login(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if password is None and info.data.get("user") is not None:
-            raise mismatch("a user without a password", "password too", field="user")
+            raise mismatch("missing required key, as there is a user")
         return password

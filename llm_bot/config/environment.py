@@ -7,78 +7,63 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
+from llm_bot.config.fields import DataPath
+from llm_bot.config.yaml_source import Fault
 
-from llm_bot.config.yaml_source import DataPath
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_REFERENCE = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}|\$\{")
+# An escaped brace, a reference with its name, or what begins like one and isn't.
+_REFERENCE = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{[^{}]*\}|\$\{")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-class Substitution(msgspec.Struct):
-    """Data with the values filled in, and which of them came from where."""
+class Substitution:
+    """A copy of data with every `${NAME}` in a text value replaced; `$${` stands for `${`.
 
-    data: Any = None
-    names: dict[DataPath, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    """For each value that came from the environment: the variables in it."""
-    whole: set[DataPath] = msgspec.field(default_factory=set)
-    """Values that are one `${NAME}` and nothing else."""
-    faults: list[tuple[DataPath, str, str, str]] = msgspec.field(default_factory=list)
-    """Path, found, expected, suggestion."""
-
-
-def substitute(data: Any, environ: Mapping[str, str]) -> Substitution:
-    """A copy of `data` with every `${NAME}` in a text value replaced; `$${` stands for `${`.
-
-    Keys stay as they are, and a value is never read as YAML, so it can't add any.
+    Keys stay as they are, and a value is never read as YAML, so it can't add any. `names` has the
+    variables in each value that came from the environment, `whole` the values that are one
+    `${NAME}` and nothing else, `faults` what couldn't be replaced.
     """
-    result = Substitution()
-    result.data = _value(data, (), environ, result)
-    return result
 
+    def __init__(self, data: Any, environ: Mapping[str, str]) -> None:
+        self.names: dict[DataPath, tuple[str, ...]] = {}
+        self.whole: set[DataPath] = set()
+        self.faults: list[Fault] = []
+        self._environ = environ
+        self.data = self._value(data, ())
 
-def _value(data: Any, path: DataPath, environ: Mapping[str, str], result: Substitution) -> Any:
-    if isinstance(data, dict):
-        return {key: _value(item, (*path, key), environ, result) for key, item in data.items()}
-    if isinstance(data, list):
-        return [_value(item, (*path, at), environ, result) for at, item in enumerate(data)]
-    if isinstance(data, str) and "${" in data:
-        return _text(data, path, environ, result)
-    return data
+    def _value(self, data: Any, path: DataPath) -> Any:
+        if isinstance(data, dict):
+            return {key: self._value(item, (*path, key)) for key, item in data.items()}
+        if isinstance(data, list):
+            return [self._value(item, (*path, at)) for at, item in enumerate(data)]
+        return self._text(data, path) if isinstance(data, str) else data
 
+    def _text(self, text: str, path: DataPath) -> str:
+        names: list[str] = []
 
-def _text(text: str, path: DataPath, environ: Mapping[str, str], result: Substitution) -> str:
-    names: list[str] = []
+        def replacement(reference: re.Match[str]) -> str:
+            escaped, name = reference[1], reference[2]
+            if escaped:
+                return "${"
+            if name is None:
+                # What stands in the braces may be the secret itself, so it isn't repeated.
+                message = "${ without a plain NAME in braces"
+                self.faults.append(Fault(path, message, "write $${ for ${ itself"))
+                return ""
+            names.append(name)
+            if name not in self._environ:
+                self.faults.append(Fault(path, f"${{{name}}} isn't set", self._nearest(name)))
+            return self._environ.get(name, "")
 
-    def replacement(reference: re.Match[str]) -> str:
-        if reference[1]:
-            return "${"
-        name = reference[2]
-        if name is None or not _NAME.fullmatch(name):
-            # What stands in the braces may be the secret itself, so it isn't repeated.
-            result.faults.append(
-                (path, "${ without a plain NAME in braces", "${NAME}", "write $${ for ${ itself")
-            )
-            return ""
-        names.append(name)
-        if name not in environ:
-            result.faults.append((path, *_not_set(name, environ)))
-            return ""
-        return environ[name]
+        filled = _REFERENCE.sub(replacement, text)
+        if names:
+            self.names[path] = tuple(names)
+            if text == f"${{{names[0]}}}":
+                self.whole.add(path)
+        return filled
 
-    filled = _REFERENCE.sub(replacement, text)
-    if names:
-        result.names[path] = tuple(names)
-        if text == f"${{{names[0]}}}":
-            result.whole.add(path)
-    return filled
-
-
-def _not_set(name: str, environ: Mapping[str, str]) -> tuple[str, str, str]:
-    close = difflib.get_close_matches(name, list(environ), n=1, cutoff=0.8)
-    suggestion = f"did you mean ${{{close[0]}}}?" if close else f"set {name} before the start"
-    return f"${{{name}}}, which isn't set", f"a variable {name} in the environment", suggestion
+    def _nearest(self, name: str) -> str:
+        close = difflib.get_close_matches(name, list(self._environ), n=1, cutoff=0.8)
+        return f"did you mean ${{{close[0]}}}?" if close else f"set {name} in the environment"
 
 
 def as_number_or_flag(text: str) -> int | float | bool | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from llm_bot.config.fields import (
-    FilePath,
     HeaderSecret,
     HttpUrl,
     Pause,
@@ -18,6 +17,7 @@ from llm_bot.config.fields import (
     Timeout,
     mismatch,
 )
+from llm_bot.config.secret_files import HeaderSecretFile, SectionWithFiles
 
 SYSTEM_PROMPT = (
     "You are a regular in an online room where people watch videos together and chat about them."
@@ -54,13 +54,9 @@ def _prompt_template(template: str) -> str:
     for token in PROMPT_TOKEN.finditer(template):
         if token[0] in {"{{", "}}"} or token[1] in PROMPT_FIELDS:
             continue
-        found = "a brace that stands alone" if token[1] is None else "an unknown field"
-        raise mismatch(
-            found,
-            f"only the fields {known}",
-            "write {{ or }} for a brace itself",
-            detail=token[0][:40],
-        )
+        message = "unbalanced brace" if token[1] is None else "unknown field"
+        hint = f"known are {known}; write {{{{ or }}}} for a brace itself"
+        raise mismatch(message, hint, detail=token[0][:40])
     return template
 
 
@@ -68,8 +64,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise mismatch(
-                "a header that HTTP doesn't allow",
-                "names of letters, digits and dashes, values of plain ASCII on one line",
+                "must be HTTP headers: names of letters, digits and dashes,"
+                " values of plain ASCII on one line"
             )
     return headers
 
@@ -107,17 +103,18 @@ class BreakerConfig(Section):
     cooling_seconds: Pause = Field(30.0, description="How long it is left alone, then tried once.")
 
 
-class LLMProviderConfig(Section):
+class LLMProviderConfig(SectionWithFiles):
     """One server that answers."""
 
     provider: Provider = Field("openai", description="What kind of server it is.")
     base_url: HttpUrl = Field(
-        description="Address up to and including the version, such as https://api.openai.com/v1."
+        repr=False,
+        description="Address up to and including the version, such as https://api.openai.com/v1.",
     )
     api_key: HeaderSecret | None = Field(
         None, description="Key for the server; best as ${NAME} from the environment."
     )
-    api_key_file: FilePath | None = Field(
+    api_key_file: HeaderSecretFile | None = Field(
         None,
         validate_default=True,
         description="File that holds the key, instead of api_key; a reload reads it anew.",
@@ -141,6 +138,7 @@ class LLMProviderConfig(Section):
     )
     vision_model: Text | None = Field(
         None,
+        validate_default=True,
         description="Model for lines with pictures, mlx only; null: the variable VISION_MODEL.",
     )
     breaker: BreakerConfig = Field(
@@ -158,19 +156,22 @@ class LLMProviderConfig(Section):
     @field_validator("api_key_file")
     @classmethod
     def _one_key(cls, key_file: str | None, info: ValidationInfo) -> str | None:
-        key: SecretStr | None = info.data.get("api_key")
-        if key is not None and key_file is not None:
-            raise mismatch("both api_key and api_key_file", "only one of the two")
-        if "api_key" not in info.data or key is not None or key_file is not None:
-            return key_file
-        if info.data.get("provider") in KEYED_PROVIDERS:
+        provider = info.data.get("provider")
+        has_none = key_file is None and info.data.get("api_key", "") is None
+        if has_none and provider in KEYED_PROVIDERS:
             raise mismatch(
-                "nothing",
-                f"api_key or api_key_file, as the provider {info.data['provider']} wants one",
-                "api_key: ${OPENAI_API_KEY}",
+                f"missing required key, as the provider {provider} wants one",
+                "api_key: ${OPENAI_API_KEY}, or api_key_file",
                 field="api_key",
             )
         return key_file
+
+    @field_validator("vision_model")
+    @classmethod
+    def _of_environment(cls, model: str | None, info: ValidationInfo) -> str | None:
+        if model is None and info.context is not None and info.data.get("provider") == "mlx":
+            return info.context.environ.get("VISION_MODEL", "").strip() or None
+        return model
 
 
 class LLMApiConfig(LLMProviderConfig):

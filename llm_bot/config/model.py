@@ -1,20 +1,14 @@
-"""The configuration: what can be set, and what a room gets to see of it.
-
-`Config` is the whole file, frozen and checked; `resolve_room` makes from it the part that belongs
-to one room, overrides applied. The sections live in modules beside this one and are imported from
-here. Attributes are named as the keys of the file are.
-"""
+"""The whole configuration file as it is validated; attributes are named as its keys are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
-import msgspec
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-from llm_bot.config.bus import BusConfig, NatsConfig, TlsConfig
+from llm_bot.config.bus import BusConfig, NatsConfig
 from llm_bot.config.fields import (
     CHANNEL_NAME,
     DOMAIN,
@@ -24,22 +18,12 @@ from llm_bot.config.fields import (
     Prompt,
     Section,
     Text,
-    mismatch,
-    repeated,
+    leaves,
     split_url,
 )
-from llm_bot.config.llm import (
-    KEYED_PROVIDERS,
-    PROMPT_FIELDS,
-    PROMPT_TOKEN,
-    BreakerConfig,
-    LLMApiConfig,
-    LLMParameters,
-    LLMProviderConfig,
-)
+from llm_bot.config.llm import LLMApiConfig
 from llm_bot.config.sections import (
     BotConfig,
-    ContentFilterConfig,
     ContextWindowConfig,
     HealthConfig,
     InsightsConfig,
@@ -47,56 +31,8 @@ from llm_bot.config.sections import (
     RateLimitsConfig,
     RepliesConfig,
     ResponseProcessingConfig,
-    is_loopback,
 )
-from llm_bot.config.triggers import (
-    ContextualTriggerConfig,
-    KeywordTriggerConfig,
-    MentionTriggerConfig,
-    PmTriggerConfig,
-    TriggerConfig,
-    TriggerRateLimit,
-    Triggers,
-    default_triggers,
-)
-
-__all__ = [
-    "KEYED_PROVIDERS",
-    "PROMPT_FIELDS",
-    "PROMPT_TOKEN",
-    "BotConfig",
-    "BreakerConfig",
-    "BusConfig",
-    "ChannelConfig",
-    "Config",
-    "ContentFilterConfig",
-    "ContextWindowConfig",
-    "ContextualTriggerConfig",
-    "HealthConfig",
-    "InsightsConfig",
-    "KeywordTriggerConfig",
-    "LLMApiConfig",
-    "LLMParameters",
-    "LLMProviderConfig",
-    "LoggingConfig",
-    "MentionTriggerConfig",
-    "NatsConfig",
-    "PmTriggerConfig",
-    "RateLimitsConfig",
-    "RepliesConfig",
-    "ResponseProcessingConfig",
-    "RoomConfig",
-    "TlsConfig",
-    "TriggerConfig",
-    "TriggerRateLimit",
-    "default_triggers",
-    "is_loopback",
-    "resolve_room",
-]
-
-REPEATED_CHANNEL = ("a name that another channel has", "names that differ, in any case")
-
-_T = TypeVar("_T")
+from llm_bot.config.triggers import Triggers, default_triggers
 
 # Parts of a header's name that say that its value gives access to something.
 _TELLTALE = ("auth", "key", "token", "secret", "cookie", "password")
@@ -125,12 +61,6 @@ class ChannelConfig(Section):
     )
 
 
-def _no_repetition(channels: tuple[ChannelConfig, ...]) -> tuple[ChannelConfig, ...]:
-    if repeated([channel.name.lower() for channel in channels]):
-        raise mismatch(*REPEATED_CHANNEL)
-    return channels
-
-
 class Config(Section):
     """The whole configuration file."""
 
@@ -142,9 +72,7 @@ class Config(Section):
         "llm_bot", description="Name of this process in subjects, headers and heartbeats."
     )
     channels: Annotated[
-        tuple[ChannelConfig, ...],
-        Field(strict=False, min_length=1, max_length=500),
-        AfterValidator(_no_repetition),
+        tuple[ChannelConfig, ...], Field(strict=False, min_length=1, max_length=500)
     ] = Field(description="The rooms.")
     bot: BotConfig = Field(description="Who the bot is.")
     llm_api: LLMApiConfig = Field(description="Where answers come from.")
@@ -193,14 +121,14 @@ class Config(Section):
         return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
     def _all_secrets(self) -> Iterator[str]:
-        fields = [self.nats.password, self.nats.token, self.bus.password, self.health.token]
-        for provider in (self.llm_api, *self.llm_api.fallbacks):
-            fields.append(provider.api_key)
-            yield from _header_secrets(provider.extra_headers)
-        yield from (field.get_secret_value() for field in fields if field is not None)
-        yield from self.nats.key_material
-        for server in self.nats.servers:
-            yield from _url_secrets(server)
+        values = [*leaves(self), *leaves(self.nats.key_material, ("nats",))]
+        for path, value in values:
+            if isinstance(value, SecretStr):
+                yield value.get_secret_value()
+            elif isinstance(value, dict) and path[-1] == "extra_headers":
+                yield from _header_secrets(value)
+            elif isinstance(value, str) and path[:2] == ("nats", "servers"):
+                yield from _url_secrets(value)
 
 
 def _header_secrets(headers: dict[str, str]) -> Iterator[str]:
@@ -217,54 +145,3 @@ def _url_secrets(url: str) -> Iterator[str]:
     # nats://user:password@host, or nats://token@host
     secret = parts.username if parts.password is None else parts.password
     yield from {secret, unquote(secret)}
-
-
-class RoomConfig(msgspec.Struct, frozen=True):
-    """What one room gets to see: its own values where it has any, else the global ones."""
-
-    name: str
-    enabled: bool
-    silenced: bool
-    domain: str | None
-    system_prompt: str
-    llm_model: str | None
-    triggers: tuple[TriggerConfig, ...]
-    rate_limits: RateLimitsConfig
-    response_processing: ResponseProcessingConfig
-    bot: BotConfig
-    replies: RepliesConfig
-    context_window: ContextWindowConfig
-    insights: InsightsConfig
-    user_prompt_template: str
-    include_context_in_prompt: bool
-    max_context_messages: int
-    logging_content: Literal["redacted", "full"]
-    dry_run: bool
-
-
-def resolve_room(config: Config, channel: ChannelConfig) -> RoomConfig:
-    """The configuration of one room. `llm_model` is None where the provider's own is meant."""
-    return RoomConfig(
-        name=channel.name,
-        enabled=channel.enabled,
-        silenced=channel.silenced,
-        domain=channel.domain,
-        system_prompt=_first(channel.system_prompt, config.llm_api.system_prompt),
-        llm_model=channel.llm_model,
-        triggers=_first(channel.triggers, config.triggers),
-        rate_limits=_first(channel.rate_limits, config.rate_limits),
-        response_processing=_first(channel.response_processing, config.response_processing),
-        bot=config.bot,
-        replies=config.replies,
-        context_window=config.context_window,
-        insights=config.insights,
-        user_prompt_template=config.llm_api.user_prompt_template,
-        include_context_in_prompt=config.llm_api.include_context_in_prompt,
-        max_context_messages=config.llm_api.max_context_messages,
-        logging_content=config.logging.content,
-        dry_run=config.dry_run,
-    )
-
-
-def _first(override: _T | None, default: _T) -> _T:
-    return default if override is None else override

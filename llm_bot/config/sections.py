@@ -6,18 +6,12 @@ import ipaddress
 from typing import Annotated, Literal
 
 import regex
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from llm_bot.config.fields import (
     DAY,
     HOST,
     HOUR,
-    FilePath,
     Fraction,
     HeaderSecret,
     Name,
@@ -25,8 +19,8 @@ from llm_bot.config.fields import (
     Section,
     Text,
     mismatch,
-    only_one,
 )
+from llm_bot.config.secret_files import HeaderSecretFile, SectionWithFiles
 
 _PerMinute = Annotated[int, Field(ge=1, le=100_000)]
 _Texts = Annotated[tuple[Text, ...], Field(strict=False, max_length=1000)]
@@ -95,8 +89,7 @@ def _compiles(pattern: str) -> str:
         regex.compile(pattern, regex.IGNORECASE)
     except (regex.error, OverflowError, RecursionError, ValueError) as exc:
         raise mismatch(
-            "a pattern that doesn't compile",
-            "a regular expression",
+            "must be a regular expression that compiles",
             "quote it with ' in YAML, so that backslashes stay",
             detail=str(exc)[:100],
         ) from exc
@@ -132,7 +125,7 @@ class ContentFilterConfig(Section):
     def _in_order(cls, most: int, info: ValidationInfo) -> int:
         least = info.data.get("min_word_count")
         if least is not None and least > most:
-            raise mismatch("", "at most max_word_count", field="min_word_count")
+            raise mismatch("{found} must be at most max_word_count", field="min_word_count")
         return most
 
 
@@ -177,8 +170,7 @@ class ResponseProcessingConfig(Section):
         own = info.data.get("max_response_length")
         if own is not None and own > server:
             raise mismatch(
-                f"{own}",
-                "at most server_max_length",
+                "{found} must be at most server_max_length",
                 "raise server_max_length only if the chat server allows longer lines",
                 field="max_response_length",
             )
@@ -219,7 +211,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class HealthConfig(Section):
+class HealthConfig(SectionWithFiles):
     """The HTTP server for health, metrics and decisions."""
 
     enabled: bool = Field(True, description="false: no HTTP server at all.")
@@ -233,7 +225,7 @@ class HealthConfig(Section):
     token: HeaderSecret | None = Field(
         None, description="Asked for by /decisions and / where host isn't loopback."
     )
-    token_file: FilePath | None = Field(
+    token_file: HeaderSecretFile | None = Field(
         None,
         validate_default=True,
         description="File that holds the token, instead of token.",
@@ -242,17 +234,13 @@ class HealthConfig(Section):
     @field_validator("token_file")
     @classmethod
     def _guarded(cls, file: str | None, info: ValidationInfo) -> str | None:
-        token = info.data.get("token")
-        only_one(token, file, "token")
-        known = {"enabled", "host", "token"} <= info.data.keys()
-        if not known or token is not None or file is not None or not info.data["enabled"]:
-            return file
-        if is_loopback(info.data["host"]):
+        has_none = file is None and info.data.get("token", "") is None
+        is_open = info.data.get("enabled") and not is_loopback(info.data.get("host", "localhost"))
+        if not (has_none and is_open):
             return file
         raise mismatch(
-            "nothing",
-            "token or token_file, as host isn't loopback",
-            "host: 127.0.0.1 needs none",
+            "missing required key, as host isn't loopback",
+            "set token or token_file, or host: 127.0.0.1",
             field="token",
         )
 

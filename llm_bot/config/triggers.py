@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from llm_bot.config.fields import (
     Fraction,
@@ -13,8 +13,6 @@ from llm_bot.config.fields import (
     Section,
     Text,
     Timeout,
-    mismatch,
-    repeated,
 )
 
 PARTICIPATION_PROMPT = (
@@ -128,26 +126,7 @@ SINGLE_TRIGGERS = frozenset(kind for kind, may_repeat in _MAY_REPEAT.items() if 
 """A second one of these could never fire where the first doesn't, so it is a mistake."""
 
 
-def repeated_trigger(kind: str) -> tuple[str, str, str]:
-    """Found, expected and suggestion for a trigger that may stand in a list only once."""
-    repeatable = ", ".join(kind for kind, may_repeat in _MAY_REPEAT.items() if may_repeat)
-    return (
-        f"a second trigger of type {kind}",
-        f"at most one of type {kind} in the list",
-        f"only {repeatable} may come several times",
-    )
-
-
-def _no_repetition(triggers: tuple[TriggerConfig, ...]) -> tuple[TriggerConfig, ...]:
-    kinds = [trigger.type if trigger.type in SINGLE_TRIGGERS else None for trigger in triggers]
-    for at in repeated(list(kinds)):
-        raise mismatch(*repeated_trigger(triggers[at].type))
-    return triggers
-
-
-Triggers = Annotated[
-    tuple[TriggerConfig, ...], Field(strict=False, max_length=50), AfterValidator(_no_repetition)
-]
+Triggers = Annotated[tuple[TriggerConfig, ...], Field(strict=False, max_length=50)]
 
 
 def default_triggers() -> tuple[TriggerConfig, ...]:

@@ -7,31 +7,38 @@ YAML library quotes the text it stumbles over, which may be a secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import msgspec
 import yaml
 from yaml.constructor import SafeConstructor
 
-from llm_bot.errors import WHOLE_FILE, Problem
-
-DataPath = tuple[str | int, ...]
+from llm_bot.config.fields import DataPath
+from llm_bot.errors import Problem
 
 MAX_CHARACTERS = 1024 * 1024
-# A configuration of 500 rooms, each with every override, has some 30,000. Counted after aliases
-# are followed, which is what makes a file of a few lines explode.
+# A configuration of 500 rooms, each with every override, has some 30,000. Counted with aliases
+# followed, which is what makes a file of a few lines explode.
 MAX_NODES = 100_000
 MAX_DEPTH = 40
+
+_TOO_DEEP = f"more than {MAX_DEPTH} levels"
+_TOO_MANY = f"more than {MAX_NODES} values, aliases included"
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
-_PLAIN_TEXT = {f"{_TAG}{kind}" for kind in ("str", "timestamp", "value")}
+_COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq"}
+_TEXTS = {f"{_TAG}{kind}" for kind in ("str", "timestamp", "value")}
+_SCALARS = {
+    f"{_TAG}{kind}": getattr(SafeConstructor, f"construct_yaml_{kind}")
+    for kind in ("null", "bool", "int", "float")
+}
 
-# What the library's message or context holds -> what was found, what helps.
+# What the library's message or context holds -> what is wrong, what helps.
 _SYNTAX = (
-    ("tab character", "a tab", "indent with spaces"),
+    ("tab character", "a tab in the indentation", "indent with spaces"),
     ("undefined alias", "an alias (*name) without its anchor", "quote a value that begins with *"),
     ("an alias", "a value that begins with *", "put it in quotes"),
     ("duplicate anchor", "an anchor (&name) that exists already", "give it another name"),
@@ -52,12 +59,29 @@ _SYNTAX = (
 )
 
 
-class Document(msgspec.Struct, frozen=True):
+class Fault(NamedTuple):
+    """What is wrong with the value at `path`; `{found}` in the message stands for that value."""
+
+    path: DataPath
+    message: str
+    suggestion: str = ""
+
+
+class UnusableError(Exception):
+    """The file is no configuration at all."""
+
+    def __init__(self, line: int, message: str, suggestion: str = "") -> None:
+        self.problem = Problem(line, "", message, suggestion)
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Document:
     """Plain data, the line of each part of it, and what was wrong with its form."""
 
     data: Any
     lines: Mapping[DataPath, int]
-    problems: tuple[Problem, ...]
+    faults: tuple[Fault, ...]
 
     def line(self, path: DataPath) -> int:
         """The line of `path`, or of its nearest parent that is in the file."""
@@ -68,53 +92,39 @@ class Document(msgspec.Struct, frozen=True):
 
 def dotted(path: DataPath) -> str:
     """`("triggers", 1, "keywords")` as `triggers[1].keywords`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += ("." if text else "") + shown_key(part)
-    return text or WHOLE_FILE
+    parts = (f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" for part in path)
+    return "".join(parts).removeprefix(".")
 
 
-def shown_key(key: str) -> str:
-    """A key as it can be printed anywhere: short, on one line, no lone surrogates."""
+def _printable(key: str) -> str:
     key = key if len(key) <= 60 else key[:57] + "..."
     return key if key.isprintable() else ascii(key)
 
 
 def read_yaml(text: str) -> Document:
-    """Read `text`. Where it isn't YAML at all, `data` is None and `problems` says why."""
+    """Read `text`.
+
+    Raises:
+        UnusableError: It isn't YAML, or no mapping, or too big.
+    """
     if len(text) > MAX_CHARACTERS:
-        return _unusable(1, "more than 1 MiB of text", "a configuration file")
+        raise UnusableError(1, "the file is bigger than 1 MiB")
     try:
-        too_much = _measured(text)
-        root = None if too_much else yaml.compose(text, _LOADER)
+        _check_size(text)
+        root = yaml.compose(text, _LOADER)
     except yaml.YAMLError as exc:
-        return _unusable(*_syntax_error(exc, text))
-    if too_much:
-        return _unusable(*too_much)
+        raise _syntax_error(exc, text) from None
     if root is None:
-        return _unusable(1, "an empty file", "settings", "start from config.example.yaml")
+        raise UnusableError(1, "the file is empty", "start from config.example.yaml")
     if not isinstance(root, yaml.MappingNode):
-        found = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
-        return _unusable(1, found, "a mapping (lines of key: value)", at="(top level)")
+        raise UnusableError(1, "the file must be a mapping (lines of key: value)")
     builder = _Builder()
-    try:
-        data = builder.value(root, (), 1)
-    except _TooMuchError as exc:
-        return _unusable(exc.line, exc.found, exc.expected)
-    return Document(data, builder.lines, tuple(builder.problems))
+    data = builder.value(root, (), 1)
+    return Document(data, builder.lines, tuple(builder.faults))
 
 
-def _unusable(
-    line: int, found: str, expected: str, suggestion: str = "", at: str = WHOLE_FILE
-) -> Document:
-    return Document(None, {}, (Problem(line, at, found, expected, suggestion),))
-
-
-def _measured(text: str) -> tuple[int, str, str] | None:
-    """What is too much, before the library builds a tree of it by recursion."""
+def _check_size(text: str) -> None:
+    """Refuse what is too much, before the library builds a tree of it by recursion."""
     depth = count = 0
     for event in yaml.parse(text, _LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -122,181 +132,102 @@ def _measured(text: str) -> tuple[int, str, str] | None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         count += isinstance(event, yaml.NodeEvent)
-        if depth > MAX_DEPTH:
-            return _line(event), *_DEPTH
-        if count > MAX_NODES:
-            return _line(event), *_NODES
-    return None
+        if depth > MAX_DEPTH or count > MAX_NODES:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise UnusableError(line, _TOO_DEEP if depth > MAX_DEPTH else _TOO_MANY)
 
 
-def _line(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark else 1
-
-
-_DEPTH = (f"more than {MAX_DEPTH} levels", "fewer levels")
-_NODES = (f"more than {MAX_NODES} values, aliases included", "fewer values")
-
-
-def _syntax_error(exc: yaml.YAMLError, text: str) -> tuple[int, str, str, str]:
+def _syntax_error(exc: yaml.YAMLError, text: str) -> UnusableError:
     if not isinstance(exc, yaml.MarkedYAMLError):
-        position = getattr(exc, "position", 0)
-        line = text.count("\n", 0, position if isinstance(position, int) else 0) + 1
-        return line, "a character that YAML forbids", "printable text", "delete or escape it"
+        line = text.count("\n", 0, getattr(exc, "position", 0)) + 1
+        return UnusableError(line, "invalid YAML: a forbidden character", "delete or escape it")
     mark = exc.problem_mark or exc.context_mark
-    line = mark.line + 1 if mark else 1
     words = f"{exc.problem or ''} {exc.context or ''}"
-    before, here = _around(text, mark) if mark else ("", "")
-    if here == "\t":
+    if mark is None:
+        return UnusableError(1, "invalid YAML")
+    here = [*text.split("\n"), ""][mark.line]
+    if here[mark.column : mark.column + 1] == "\t":
         words = "tab character"
-    elif "mapping values" in words and ":" not in before:
+    elif "mapping values" in words and ":" not in here[: mark.column]:
         words = "first colon"
-    for part, found, suggestion in _SYNTAX:
+    for part, message, suggestion in _SYNTAX:
         if part in words:
-            return line, found, "YAML", suggestion
-    return line, "text that isn't YAML", "YAML", "mind indentation, quotes and brackets here"
-
-
-def _around(text: str, mark: yaml.Mark) -> tuple[str, str]:
-    """What stands in the line before `mark`, and the character at it."""
-    line = text.split("\n")[mark.line : mark.line + 1]
-    whole = line[0] if line else ""
-    return whole[: mark.column], whole[mark.column : mark.column + 1]
-
-
-class _TooMuchError(Exception):
-    """The file unfolds to more than any configuration needs."""
-
-    def __init__(self, line: int, found: str, expected: str) -> None:
-        super().__init__(found)
-        self.line = line
-        self.found = found
-        self.expected = expected
+            return UnusableError(mark.line + 1, f"invalid YAML: {message}", suggestion)
+    return UnusableError(mark.line + 1, "invalid YAML", "look at indentation, quotes, brackets")
 
 
 class _Builder:
-    """Makes data of nodes; keeps count, lines and problems on the way."""
+    """Makes data of nodes; keeps count, lines and faults on the way."""
 
     def __init__(self) -> None:
         self.lines: dict[DataPath, int] = {}
-        self.problems: list[Problem] = []
+        self.faults: list[Fault] = []
         self._count = 0
-        self._open: set[int] = set()  # ids of the collections that we are inside of
+        self._open: list[yaml.Node] = []  # the collections that we are inside of
         self._constructor = SafeConstructor()
 
     def value(self, node: yaml.Node, path: DataPath, line: int) -> Any:
         """The data of `node`, whose key stands on `line`."""
-        self._admit(node)
-        self.lines[path] = line
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path, line)
-        if node.tag not in {f"{_TAG}map", f"{_TAG}seq"}:
-            self._unknown_tag(path, line)
-            return None
-        self._open.add(id(node))
-        try:
-            if isinstance(node, yaml.SequenceNode):
-                return [
-                    self.value(item, (*path, at), item.start_mark.line + 1)
-                    for at, item in enumerate(node.value)
-                ]
-            return self._mapping(node, path)
-        finally:
-            self._open.discard(id(node))
-
-    def _admit(self, node: yaml.Node) -> None:
         self._count += 1
-        line = node.start_mark.line + 1
         if self._count > MAX_NODES:
-            raise _TooMuchError(line, *_NODES)
-        if id(node) in self._open:
-            raise _TooMuchError(line, "an alias inside of what it stands for", "no circles")
+            raise UnusableError(line, _TOO_MANY)
         if len(self._open) > MAX_DEPTH:
-            raise _TooMuchError(line, *_DEPTH)
+            raise UnusableError(line, _TOO_DEEP)
+        if node in self._open:
+            raise UnusableError(line, "an alias inside of what it stands for")
+        self.lines.setdefault(path, line)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if node.tag not in _COLLECTIONS:
+            return self._unknown_tag(path)
+        self._open.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
+            return [
+                self.value(item, (*path, at), _line(item)) for at, item in enumerate(node.value)
+            ]
+        finally:
+            self._open.pop()
 
-    def _unknown_tag(self, path: DataPath, line: int) -> None:
-        self._problem(path, line, "a tag (!) that has no meaning here", "a plain value", "quote it")
-
-    def _problem(
-        self, path: DataPath, line: int, found: str, expected: str, suggestion: str = ""
-    ) -> None:
-        self.problems.append(Problem(line, dotted(path), found, expected, suggestion))
-
-    def _mapping(self, node: yaml.Node, path: DataPath) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: DataPath) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        for key, value in self._explicit(node, path):
-            data[key.value] = self.value(value, (*path, key.value), key.start_mark.line + 1)
-        for key, value in self._merged(node, path):
-            if key.value not in data:
-                data[key.value] = self.value(value, (*path, key.value), key.start_mark.line + 1)
+        merged: list[yaml.Node] = []
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._fault(path, "a key that is a list or a mapping")
+                continue
+            inside = (*path, key.value)
+            if key.tag == _MERGE:
+                merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
+            elif key.value in data:
+                first, self.lines[inside] = self.lines[inside], _line(key)
+                self._fault(inside, f"duplicate key, first in line {first}", "delete one of them")
+            else:
+                data[key.value] = self.value(value, inside, _line(key))
+        for source in merged:
+            if isinstance(source, yaml.MappingNode):
+                data = (self.value(source, path, _line(source)) or {}) | data
+            else:
+                self._fault(path, "<< without a mapping", "write <<: *name of a mapping")
         return data
 
-    def _explicit(
-        self, node: yaml.Node, path: DataPath
-    ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Keys that stand in the mapping itself; a second one of the same name is a problem."""
-        first: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                self._problem(path, line, "a key that is a list or a mapping", "a plain word")
-            elif key.tag == _MERGE:
-                continue
-            elif key.value in first:
-                self._problem(
-                    (*path, key.value),
-                    line,
-                    f"the key a second time (first in line {first[key.value]})",
-                    "each key once",
-                    "delete one of the two",
-                )
-            else:
-                first[key.value] = line
-                yield key, value
-
-    def _merged(
-        self, node: yaml.Node, path: DataPath
-    ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        """Keys that `<<` brings in, those of the first source before those of the next."""
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag != _MERGE:
-                continue
-            sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for source in sources:
-                if not isinstance(source, yaml.MappingNode):
-                    line = key.start_mark.line + 1
-                    self._problem(path, line, "<< without a mapping", "<<: *name of a mapping")
-                    continue
-                yield from self._source(source, path)
-
-    def _source(
-        self, source: yaml.Node, path: DataPath
-    ) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        self._admit(source)
-        self._open.add(id(source))
+    def _scalar(self, node: yaml.ScalarNode, path: DataPath) -> Any:
+        if node.tag in _TEXTS:
+            return node.value
+        if node.tag not in _SCALARS:
+            return self._unknown_tag(path)
         try:
-            for key, value in source.value:
-                self._count += 1
-                if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
-                    yield key, value
-            yield from self._merged(source, path)
-        finally:
-            self._open.discard(id(source))
+            return _SCALARS[node.tag](self._constructor, node)
+        except (ValueError, KeyError, OverflowError):
+            return self._fault(path, "not a number, true, false or null, though it begins like one")
 
-    def _scalar(self, node: yaml.ScalarNode, path: DataPath, line: int) -> Any:
-        if node.tag in _PLAIN_TEXT:
-            return self._text(node.value, path, line)
-        kind = node.tag.removeprefix(_TAG)
-        if kind not in {"null", "bool", "int", "float"}:
-            self._unknown_tag(path, line)
-            return None
-        try:
-            return getattr(self._constructor, f"construct_yaml_{kind}")(node)
-        except (ValueError, KeyError, OverflowError, yaml.YAMLError):
-            self._problem(path, line, "a value that can't be read", "a number, true, false or null")
-            return None
+    def _unknown_tag(self, path: DataPath) -> None:
+        self._fault(path, "a tag (!) that has no meaning here", "put the value in quotes")
 
-    def _text(self, text: str, path: DataPath, line: int) -> str:
-        if text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text):
-            return text
-        self._problem(path, line, "half a character (a lone surrogate)", "whole characters")
-        return ""
+    def _fault(self, path: DataPath, message: str, suggestion: str = "") -> None:
+        self.faults.append(Fault(path, message, suggestion))
+
+
+def _line(node: yaml.Node) -> int:
+    return node.start_mark.line + 1

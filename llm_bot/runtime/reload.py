@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llm_bot.config import Config
-from llm_bot.config.loader import NEEDS_RESTART, differences
+from llm_bot.config import NEEDS_RESTART, Config, differences
 from llm_bot.errors import BusError, ConfigError
 from llm_bot.llm_client import ConfigurationError, LLMClient
 from llm_bot.logging_config import configure_logging

@@ -15,8 +15,7 @@ from docs.generate.live_bot import PATHS, live_through
 from docs.generate.pages import PAGES
 from docs.generate.python_part import SURFACES
 from docs.generate.python_source import exported
-from llm_bot.config import Config
-from llm_bot.config.loader import NEEDS_RESTART
+from llm_bot.config import NEEDS_RESTART, Config
 from tests.docs.markdown import ROOT
 
 

@@ -50,8 +50,8 @@ async def test_bad_configuration(tmp_path):
         next(line for line in daemon.output.split("\n") if path in line)
         for path in ("nats.servers", "replies.queue_size")
     )
-    assert "line 2" in servers
-    assert "line 10" in queue_size
+    assert "config.yaml:2: error: " in servers
+    assert "config.yaml:10: error: " in queue_size
     assert API_KEY not in daemon.output
 
 

@@ -152,7 +152,7 @@ async def test_new_key_is_used_told_of_and_guarded(model, caplog, capsys):
 
 
 def broken(scene: Scene) -> Config:
-    raise ConfigError("config.yaml", [Problem(3, "bot", "a number", "a mapping", "")])
+    raise ConfigError("config.yaml", [Problem(3, "bot", "5 must be a mapping")])
 
 
 def raising(scene: Scene) -> Config:

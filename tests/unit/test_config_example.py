@@ -9,9 +9,15 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from llm_bot.config import Config, LLMProviderConfig, default_triggers
+from llm_bot.config import (
+    Config,
+    LLMProviderConfig,
+    LoadedConfig,
+    default_triggers,
+    differences,
+    load_config,
+)
 from llm_bot.config.fields import Section
-from llm_bot.config.loader import LoadedConfig, differences, load_config
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 ENVIRON = {"OPENAI_API_KEY": "sk-0123456789"}
