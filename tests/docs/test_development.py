@@ -1,8 +1,8 @@
 """What docs/DEVELOPMENT.md shows can be done works exactly as it is printed.
 
-A worked example names a file before each block. A block after a file's name alone is that whole new
-file; a block after "In FILE, below `ANCHOR`:" goes below the first line that holds the anchor; "In
-FILE, `OLD` becomes `NEW`." is what it says; `sh` is run at the root and has to succeed.
+A worked example names a file before each block: that file's name alone for a whole new one, or "In
+FILE, below `ANCHOR`:" for lines that go below the first one with the anchor ("in place of": that
+replace it). "In FILE, `OLD` becomes `NEW`." is what it says; `sh` is run at the root.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ COMMAND_SECONDS = 300
 
 _STEP = re.compile(
     r"^In `(?P<changed>[\w./-]+)`, `(?P<old>[^`]+)` becomes `(?P<new>[^`]+)`\."
-    r"|^(?:In )?`(?P<file>[\w./-]+)`(?:, below `(?P<anchor>[^`]+)`)?:\n\n```\w+\n(?P<text>.*?)^```$"
+    r"|^(?:In )?`(?P<file>[\w./-]+)`(?:, (?P<where>below|in place of) `(?P<anchor>[^`]+)`)?:"
+    r"\n\n```\w+\n(?P<text>.*?)^```$"
     r"|^```sh\n(?P<command>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -115,7 +116,11 @@ def follow(text: str, root: Path) -> tuple[str, set[str]]:
             above, anchor, below = path.read_text().partition(step["anchor"])
             assert anchor, f"{name} has no {step['anchor']!r}"
             rest, newline, after = below.partition("\n")
-            path.write_text(above + anchor + rest + newline + step["text"] + after)
+            if step["where"] == "below":
+                above += anchor + rest + newline
+            else:
+                above = above[: above.rfind("\n") + 1]
+            path.write_text(above + step["text"] + after)
         else:
             assert not path.exists(), f"{name} is there already"
             path.write_text(step["text"])
@@ -164,7 +169,7 @@ def test_the_profile_can_be_taken(tree):
 def test_the_files_of_the_walk_exist():
     """Each station of the walk names files of the package, and there are at most twelve."""
     walk = section("## The walk of a line")
-    stations = re.findall(r"^\d+\. .*?(?=^\d+\. |\Z)", walk, re.DOTALL | re.MULTILINE)
+    stations = re.findall(r"^\d+\. .*?(?=^\d+\. |^\S)", walk, re.DOTALL | re.MULTILINE)
     assert 8 <= len(stations) <= 12
     for station in stations:
         files = re.findall(r"`([\w/]+\.py)`", station)
