@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,9 @@ from llm_bot.config import (
     is_loopback,
     resolve_room,
 )
+from llm_bot.config.llm import KEYED_PROVIDERS, Provider
+from llm_bot.llm_client import ConfigurationError, LLMConfig
+from llm_bot.llm_client.adapters import ADAPTER_REGISTRY, get_adapter
 
 
 def settings(**sections: Any) -> dict[str, Any]:
@@ -489,3 +492,15 @@ class TestSchema:
         port = schema["$defs"]["HealthConfig"]["properties"]["port"]
         assert {"type": "integer", "minimum": 0, "maximum": 65535} in port["anyOf"]
         assert any(choice.get("type") == "string" for choice in port["anyOf"])
+
+
+def test_the_providers_are_those_of_the_client_library():
+    """Two places on purpose, and the same names in both; so with who needs a key."""
+    assert set(get_args(Provider)) == set(ADAPTER_REGISTRY)
+    for name in ADAPTER_REGISTRY:
+        keyless = LLMConfig(provider=name, base_url="http://127.0.0.1:9", model="m")
+        if name in KEYED_PROVIDERS:
+            with pytest.raises(ConfigurationError, match="api_key"):
+                get_adapter(keyless)
+        else:
+            get_adapter(keyless)

@@ -160,9 +160,8 @@ def test_no_repr_shows_a_secret():
 
 
 def test_an_unknown_provider_is_refused_with_the_known_ones():
-    """The registry knows four names; any other is an error that lists them."""
-    assert sorted(ADAPTER_REGISTRY) == ["lmstudio", "mlx", "ollama", "openai"]
-    with pytest.raises(ConfigurationError, match="lmstudio, mlx, ollama, openai") as caught:
+    """Any name that isn't in the registry is an error that lists those that are."""
+    with pytest.raises(ConfigurationError, match=", ".join(sorted(ADAPTER_REGISTRY))) as caught:
         get_adapter(config(provider="opanai"))
     assert caught.value.field == "provider"
 
