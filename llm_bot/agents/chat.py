@@ -45,12 +45,6 @@ EMPTY_ANSWER_CODES = frozenset({"empty", "length"})
 """Codes of the client's errors that mean: it answered, and there was nothing in it."""
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """A line that may be published as it stands."""
-
-    text: str
-
-
 class NoReply(msgspec.Struct, frozen=True):
     """Nothing will be said, and why."""
 
@@ -80,11 +74,10 @@ class ChatAgent(BaseAgent):
         Neither says nor remembers anything: that is up to whoever asked.
         """
         room = self._room_of(message.conversation_id) if self._room_of is not None else None
-        if room is None or room.config.silenced:
+        if room is None:
             return None
-        job = self._job(room, message)
-        result = await self.reply(room, job, ReplyRecord())
-        return self.answer(message, result.text) if isinstance(result, Reply) else None
+        result = await self.reply(room, self._job(room, message), ReplyRecord())
+        return self.answer(message, result) if isinstance(result, str) else None
 
     def _job(self, room: Room, message: UserMessage) -> Job:
         """`message` as an admitted line that addresses the bot and counts in no limit."""
@@ -106,12 +99,16 @@ class ChatAgent(BaseAgent):
         deadline = now + room.config.replies.deadline_seconds
         return Job(line, trigger, Permit([], []), record, deadline)
 
-    async def reply(self, room: Room, job: Job, record: ReplyRecord) -> Reply | NoReply:
-        """Ask the model, clean and check its answer. What it took is noted in `record`.
+    async def reply(self, room: Room, job: Job, record: ReplyRecord) -> str | NoReply:
+        """Ask the model, clean and check its answer: a line that may be published as it stands.
+
+        What it took is noted in `record`.
 
         The user's and the trigger's permits are spent as soon as a request went out, whatever
         comes of it, so that provoking answers which are filtered away isn't free.
         """
+        if room.config.silenced:
+            return NoReply(Outcome.SILENCED)
         started = self._clock.monotonic()
         remaining = job.deadline - started
         if remaining <= 0:
@@ -199,7 +196,7 @@ class ChatAgent(BaseAgent):
             return NoReply(Outcome.EMPTY_REPLY, told)
         return NoReply(Outcome.LLM_FAILED, told)
 
-    def _checked(self, room: Room, job: Job, answer: str, record: ReplyRecord) -> Reply | NoReply:
+    def _checked(self, room: Room, job: Job, answer: str, record: ReplyRecord) -> str | NoReply:
         processed = room.processor.process(
             answer,
             line=job.line.text,
@@ -216,7 +213,7 @@ class ChatAgent(BaseAgent):
         if not isinstance(guarded, Guarded):
             return _filtered(room, guarded.reason, record)
         record.filters += tuple(f"guard:{change}" for change in guarded.changes)
-        return Reply(guarded.text)
+        return guarded.text
 
 
 def _is_empty(error: LLMError) -> bool:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from enum import StrEnum
 
-import msgspec
-
-from llm_bot.decisions import DecisionRecord, Delivery, Outcome
+from llm_bot.agents.chat import NoReply
+from llm_bot.decisions import Delivery, Outcome
 from llm_bot.errors import (
     BusError,
     BusUnavailableError,
@@ -23,8 +20,8 @@ from llm_bot.ports import Bus, Clock
 from llm_bot.response_processor.guard import is_publishable_name
 from llm_bot.room import Room
 from llm_bot.room.confirmations import Sent
+from llm_bot.room.lane import Job
 from llm_bot.wire.commands import (
-    Command,
     headers,
     is_robot_reply,
     plain_command,
@@ -42,22 +39,6 @@ CONNECTOR_RETRY_SECONDS = 0.5
 
 COMMANDS_OFF = "Not connected or sender not available"
 """What the connector answers when commands are switched off in its configuration."""
-
-
-class SendState(StrEnum):
-    """What became of a line that was to be said. `UNKNOWN`: handed over, no answer in time."""
-
-    SENT = "sent"
-    UNKNOWN = "unknown"
-    FAILED = "failed"
-    TOO_LATE = "too_late"
-
-
-class SendResult(msgspec.Struct, frozen=True):
-    """How a send ended, and why where it went wrong."""
-
-    state: SendState
-    detail: str = ""
 
 
 class OutboundBuffer:
@@ -102,75 +83,40 @@ class RoomDelivery:
         self._request_timeout = request_timeout
         self._has_answered = False
         self._turn = asyncio.Lock()
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: dict[Sent, asyncio.TimerHandle] = {}
 
-    async def send(
-        self, text: str, line: ChatLine, record: DecisionRecord, deadline: float
-    ) -> SendResult:
-        """Say `text` in answer to `line`, once, before `deadline` (monotonic) or not at all."""
-        if line.kind is LineKind.PM and not is_publishable_name(line.user):
-            return SendResult(SendState.FAILED, "no account of the chat server can have that name")
+    async def send(self, text: str, job: Job) -> NoReply | None:
+        """Say `text` in answer to the line of `job`, once, before its deadline or not at all.
+
+        Returns why it wasn't said; None where it was, as far as is known by now.
+        """
+        to = job.line.user if job.line.kind is LineKind.PM else ""
+        if to and not is_publishable_name(to):
+            return _failed("no account of the chat server can have that name")
         try:
-            async with asyncio.timeout(self._left(deadline)):
+            async with asyncio.timeout(job.deadline - self._clock.monotonic()):
                 await self._turn.acquire()
         except TimeoutError:
-            return SendResult(SendState.TOO_LATE, "another line of the room was being said")
+            return NoReply(Outcome.TOO_LATE, "another line of the room was being said")
         try:
-            return await self._send_in_turn(text, line, record, deadline)
+            while True:
+                hindrance = await self._wait_until_possible(job.deadline)
+                if hindrance is not None:
+                    return hindrance
+                retry_seconds = await self._try(Sent(to, text, job.record), job.line)
+                if not isinstance(retry_seconds, float):
+                    return retry_seconds
+                await self._clock.sleep(retry_seconds)
         finally:
             self._turn.release()
 
-    def _left(self, deadline: float) -> float:
-        return deadline - self._clock.monotonic()
-
-    async def _send_in_turn(
-        self, text: str, line: ChatLine, record: DecisionRecord, deadline: float
-    ) -> SendResult:
-        while True:
-            refused = await self._wait_until_possible(deadline)
-            if refused is not None:
-                return refused
-            to = line.user if line.kind is LineKind.PM else ""
-            sent = self._expect_echo(text, to, record)
-            try:
-                result = await self._publish(text, to, line)
-            except (BusUnavailableError, NoRespondersError) as exc:
-                # Nothing was sent: wait for whoever is away, as long as the deadline holds.
-                self._room.confirmations.forget(sent)
-                is_bus = isinstance(exc, BusUnavailableError)
-                await self._clock.sleep(RETRY_SECONDS if is_bus else CONNECTOR_RETRY_SECONDS)
-                continue
-            except BusError as exc:
-                result = SendResult(SendState.FAILED, str(exc))
-            except BaseException:
-                # Left behind, it would take the echo of a later line for its own.
-                self._room.confirmations.forget(sent)
-                raise
-            return self._judge(sent, result)
-
-    def _judge(self, sent: Sent, result: SendResult) -> SendResult:
-        """The end of a send: `result` is what the answer says, evidence from the room outweighs."""
-        room = self._room
-        earliest = self._clock.monotonic() + room.config.replies.min_interval_seconds
-        room.may_send_at = max(room.may_send_at, earliest)
-        if result.state is SendState.FAILED:
-            self._room.confirmations.forget(sent)
-            was_seen = sent.is_settled and sent.record.outcome is Outcome.REPLIED
-            return SendResult(SendState.SENT) if was_seen else result
-        if result.state is SendState.UNKNOWN and sent.record.outcome is None:
-            sent.record.detail = result.detail
-            if sent.record.reply is not None:
-                sent.record.reply.delivery = Delivery.UNKNOWN.value
-        self._await_echo(sent)
-        return result
-
-    async def _wait_until_possible(self, deadline: float) -> SendResult | None:
+    async def _wait_until_possible(self, deadline: float) -> NoReply | None:
         """Wait for the pause of the room and for the bus; what speaks against sending, or None."""
         while True:
-            left = self._left(deadline)
-            pause = self._room.may_send_at - self._clock.monotonic()
+            now = self._clock.monotonic()
+            left, pause = deadline - now, self._room.may_send_at - now
             if left <= 0 or pause > left:
-                return SendResult(SendState.TOO_LATE, "the deadline passed before it could be sent")
+                return NoReply(Outcome.TOO_LATE, "the deadline passed before it could be sent")
             if pause > 0:
                 await self._clock.sleep(pause)
             elif self._bus.is_connected:
@@ -178,41 +124,97 @@ class RoomDelivery:
             else:
                 try:
                     if not await self._buffer.wait(self._bus, left):
-                        return SendResult(SendState.FAILED, "the outbound buffer is full")
+                        return _failed("the outbound buffer is full")
                 except TimeoutError:
-                    return SendResult(SendState.TOO_LATE, "the bus was away until the deadline")
+                    return NoReply(Outcome.TOO_LATE, "the bus was away until the deadline")
                 except BusUnavailableError as exc:
-                    return SendResult(SendState.FAILED, str(exc))
+                    return _failed(str(exc))
                 if not self._bus.is_connected:
                     await self._clock.sleep(RETRY_SECONDS)
 
-    async def _publish(self, text: str, to: str, line: ChatLine) -> SendResult:
+    async def _try(self, sent: Sent, line: ChatLine) -> NoReply | float | None:
+        """One try: None if it was said, or in how many seconds to try again, since whoever is to
+        hear it is away and nothing was sent."""
+        room = self._room
+        if room.config.replies.confirm_seconds:
+            # Before the send: the own line may be back before the connector's answer is.
+            crowded_out = room.confirmations.expect(sent)
+            if crowded_out is not None:
+                self._unconfirmed(crowded_out)
+        try:
+            doubt = await self._publish(sent, line)
+        except BusUnavailableError:
+            room.confirmations.forget(sent)
+            return RETRY_SECONDS
+        except NoRespondersError:
+            room.confirmations.forget(sent)
+            return CONNECTOR_RETRY_SECONDS
+        except BusError as exc:
+            room.confirmations.forget(sent)
+            room.note_sent(self._clock.monotonic())
+            # Evidence from the room outweighs what the answer says.
+            was_seen = sent.is_settled and sent.record.outcome is Outcome.REPLIED
+            return None if was_seen else _failed(str(exc))
+        except BaseException:
+            # Left behind, it would take the echo of a later line for its own.
+            room.confirmations.forget(sent)
+            raise
+        room.note_sent(self._clock.monotonic())
+        if doubt and sent.record.outcome is None:
+            sent.record.detail = doubt
+            if sent.record.reply is not None:
+                sent.record.reply.delivery = Delivery.UNKNOWN.value
+        self._await_echo(sent)
+        return None
+
+    async def _publish(self, sent: Sent, line: ChatLine) -> str:
+        """Hand it over: why it isn't known whether it was taken, empty if it was.
+
+        Raises:
+            BusError: It wasn't taken; `BusUnavailableError` and `NoRespondersError` if nobody was
+                there to take it.
+        """
         now = self._clock.time()
-        sent_with = headers(line.correlation_id, source=self._source, now=now)
+        with_headers = headers(line.correlation_id, source=self._source, now=now)
         request = robot_request(
-            text,
-            to,
+            sent.text,
+            sent.to,
             self._address(line.origin),
             source=self._source,
             request_id=line.correlation_id,
             now=now,
         )
-        if request is not None:
-            try:
-                return await self._request(request, sent_with)
-            except UnsupportedByBusError:
-                pass  # it hears the plain command
-            except NoRespondersError:
-                # An older connector hears the plain command. One that has answered before is away,
-                # and nobody would hear it: after a restart of NATS we may be back before it is.
-                if self._has_answered:
-                    raise
-        command = plain_command(text, to, line.origin, self._room.config.name)
         try:
-            await self._bus.publish(command.subject, command.body, sent_with)
+            if request is not None:
+                answer = await self._bus.request(
+                    request.subject,
+                    request.body,
+                    timeout=self._request_timeout,
+                    headers=with_headers,
+                    accept=is_robot_reply,
+                )
+                self._has_answered = True
+                refusal = robot_refusal(answer)
+                if refusal is not None:
+                    raise BusError(_explained(refusal))
+                return ""
+        except RequestTimeoutError:
+            return "the connector did not answer in time"
+        except UnacceptedReplyError as exc:
+            raise BusError("something that isn't a connector answered (a stream?)") from exc
+        except UnsupportedByBusError:
+            pass  # it hears the plain command
+        except NoRespondersError:
+            # An older connector hears the plain command. One that has answered before is away,
+            # and nobody would hear it: after a restart of NATS we may be back before it is.
+            if self._has_answered:
+                raise
+        command = plain_command(sent.text, sent.to, line.origin, self._room.config.name)
+        try:
+            await self._bus.publish(command.subject, command.body, with_headers)
         except RequestTimeoutError as exc:  # a bus whose server says when it has a message
-            return SendResult(SendState.UNKNOWN, str(exc))
-        return SendResult(SendState.SENT)
+            return str(exc)
+        return ""
 
     def _address(self, origin: Origin) -> Origin:
         """How the connector spells its channel and domain: from the line's envelope, or, where it
@@ -222,62 +224,23 @@ class RoomDelivery:
             return origin
         return known
 
-    async def _request(self, request: Command, sent_with: dict[str, str]) -> SendResult:
-        try:
-            answer = await self._bus.request(
-                request.subject,
-                request.body,
-                timeout=self._request_timeout,
-                headers=sent_with,
-                accept=is_robot_reply,
-            )
-        except RequestTimeoutError:
-            return SendResult(SendState.UNKNOWN, "the connector did not answer in time")
-        except UnacceptedReplyError:
-            return SendResult(
-                SendState.FAILED, "something that isn't a connector answered (a stream?)"
-            )
-        self._has_answered = True
-        refusal = robot_refusal(answer)
-        if refusal is None:
-            return SendResult(SendState.SENT)
-        if COMMANDS_OFF in refusal:
-            refusal += " (if it is connected: set commands.enabled in the connector's config)"
-        return SendResult(SendState.FAILED, refusal)
-
-    def _expect_echo(self, text: str, to: str, record: DecisionRecord) -> Sent:
-        """Before the send: the own line may be back before the connector's answer is."""
-        sent = Sent(to, text, record)
-        if self._room.config.replies.confirm_seconds:
-            crowded_out = self._room.confirmations.expect(sent)
-            if crowded_out is not None:
-                self._unconfirmed(crowded_out)
-        return sent
+    # --- whether it arrives ---
 
     def _await_echo(self, sent: Sent) -> None:
         seconds = self._room.config.replies.confirm_seconds
         if not seconds:
             self._unconfirmed(sent)
-            return
-        if not sent.is_settled:
-            self._in(seconds, lambda: self._expire(sent))
-
-    def _in(self, seconds: float, call: Callable[[], None]) -> None:
-        def fire() -> None:
-            self._timers.discard(timer)
-            call()
-
-        timer = asyncio.get_running_loop().call_later(seconds, fire)
-        self._timers.add(timer)
+        elif not sent.is_settled:
+            loop = asyncio.get_running_loop()
+            self._timers[sent] = loop.call_later(seconds, self._expire, sent)
 
     def _expire(self, sent: Sent) -> None:
+        del self._timers[sent]
         if not sent.is_settled:
             self._room.confirmations.forget(sent)
             self._unconfirmed(sent)
-            fields = {
-                "channel": self._room.config.name,
-                "correlation_id": sent.record.correlation_id,
-            }
+            record = sent.record
+            fields = {"channel": record.channel, "correlation_id": record.correlation_id}
             log.info("delivery.unconfirmed", extra=fields)
 
     def _unconfirmed(self, sent: Sent) -> None:
@@ -290,9 +253,19 @@ class RoomDelivery:
 
     def close(self) -> None:
         """Wait for no echo any more: what was sent counts as said."""
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         while self._room.confirmations:
-            sent = self._room.confirmations.pop()
-            self._unconfirmed(sent)
+            self._unconfirmed(self._room.confirmations.pop())
+
+
+def _failed(why: str) -> NoReply:
+    return NoReply(Outcome.DELIVERY_FAILED, why)
+
+
+def _explained(refusal: str) -> str:
+    """What the connector says, and what to do about it where that is known."""
+    if COMMANDS_OFF in refusal:
+        return f"{refusal} (if it is connected: set commands.enabled in the connector's config)"
+    return refusal

@@ -12,6 +12,7 @@ from llm_bot.llm_client import LLMError
 from llm_bot.models import ChatLine, LineKind, Origin
 from llm_bot.ports import Clock
 from llm_bot.rate_limiter import RateLimiter
+from llm_bot.replies.bugs import caught
 from llm_bot.room import Room
 from llm_bot.room.lane import Job
 from llm_bot.triggers.configured import ConfiguredTrigger
@@ -57,17 +58,13 @@ class Ticker:
         record = self._record(tick)
         room.tally.triggers_evaluated[armed.kind] += 1
         try:
-            silence = await self._look(tick, trigger, armed, record)
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                self._room.conclude(record, Outcome.SHUTDOWN)
-                raise
-            # Something that it waited for was cancelled. Raised on, it would end the timer, and a
-            # task group takes that for an orderly end.
-            silence = self._failed(exc)
-        except Exception as exc:  # noqa: BLE001 - a bug in one tick must not end the process
-            silence = self._failed(exc)
+            silence = await caught(self._look(tick, trigger, armed, record))
+        except asyncio.CancelledError:
+            room.conclude(record, Outcome.SHUTDOWN)
+            raise
+        if isinstance(silence, BaseException):
+            log.error("tick.error", exc_info=silence, extra={"channel": room.config.name})
+            silence = Silent(Outcome.ERROR, detail=type(silence).__name__)
         if silence is not None:
             room.tally.triggers_suppressed[armed.kind, silence.outcome.value] += 1
             room.conclude(record, silence.outcome, silence.detail)
@@ -116,11 +113,6 @@ class Ticker:
         deadline = tick.arrived + room.config.replies.deadline_seconds
         room.add_job(Job(tick, armed, decision.permit, record, deadline))
         return None
-
-    def _failed(self, error: BaseException) -> Silent:
-        """A bug: counted, and told in full."""
-        log.error("tick.error", exc_info=error, extra={"channel": self._room.config.name})
-        return Silent(Outcome.ERROR, detail=type(error).__name__)
 
     def _make_tick(self, origin: Origin) -> ChatLine:
         return ChatLine(

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
+from llm_bot.agents.chat import ChatAgent, NoReply, reply_fields
 from llm_bot.decisions import Delivery, Outcome, ReplyRecord
-from llm_bot.models import ChatLine, LineKind
+from llm_bot.models import LineKind
 from llm_bot.ports import Clock
-from llm_bot.replies.delivery import RoomDelivery, SendState
+from llm_bot.replies.bugs import caught
+from llm_bot.replies.delivery import RoomDelivery
 from llm_bot.response_processor.guard import Guarded
 from llm_bot.room import Room
 from llm_bot.room.lane import Job, Lane
@@ -65,82 +66,75 @@ class LaneWorker:
                     self._wake.clear()
                     await self._wake.wait()
         finally:
-            self._abandon_waiting()
-
-    def _abandon_waiting(self) -> None:
-        while (job := self._lane.take()) is not None:
-            job.permit.give_back()
-            self._room.conclude(job.record, Outcome.SHUTDOWN)
+            while (job := self._lane.take()) is not None:
+                job.permit.give_back()
+                self._room.conclude(job.record, Outcome.SHUTDOWN)
 
     async def _work(self, job: Job) -> None:
         """One job, whatever happens, to the end of its record and its permit."""
-        reply = job.record.reply = ReplyRecord()
-        reply.queued_seconds = self._clock.monotonic() - job.line.arrived
         try:
-            await self._answer(job, reply)
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                self._room.conclude(job.record, Outcome.SHUTDOWN)
-                raise
-            # Something that the reply waited for was cancelled. Raised on, it would end the lane,
-            # and a task group takes that for an orderly end.
-            self._fail(job, exc)
-        except Exception as exc:  # noqa: BLE001 - a bug in one reply must not silence the room
-            self._fail(job, exc)
+            bug = await caught(self._answer(job))
+            if bug is not None:
+                log.error("reply.error", exc_info=bug, extra=_ids(job))
+                self._room.conclude(job.record, Outcome.ERROR, type(bug).__name__)
+        except asyncio.CancelledError:
+            self._room.conclude(job.record, Outcome.SHUTDOWN)
+            raise
         finally:
             job.permit.give_back()
 
-    def _fail(self, job: Job, error: BaseException) -> None:
-        """A bug: counted, and told in full."""
-        log.error("reply.error", exc_info=error, extra=self._ids(job))
-        self._room.conclude(job.record, Outcome.ERROR, type(error).__name__)
+    async def _answer(self, job: Job) -> None:
+        reply = job.record.reply = ReplyRecord()
+        reply.queued_seconds = self._clock.monotonic() - job.line.arrived
+        answer = await self._agent.reply(self._room, job, reply)
+        failure = answer if isinstance(answer, NoReply) else await self._say(job, answer)
+        reply.total_seconds = self._clock.monotonic() - job.line.arrived
+        if isinstance(answer, str) and failure is None:
+            self._note_sent(job, reply, answer)
+        elif failure is not None:
+            self._note_failure(job, reply, failure)
+            # Nobody waits for an answer to a tick.
+            if failure.outcome is Outcome.LLM_FAILED and job.line.kind is not LineKind.TICK:
+                await self._say_canned_line(job)
 
-    async def _answer(self, job: Job, reply: ReplyRecord) -> None:
-        if self._room.config.silenced:  # by a reload, while it waited
-            self._conclude(job, reply, Outcome.SILENCED)
-            return
-        result = await self._agent.reply(self._room, job, reply)
-        if isinstance(result, NoReply):
-            self._conclude(job, reply, result.outcome, result.detail)
-            if result.outcome is Outcome.LLM_FAILED and job.line.kind is not LineKind.TICK:
-                await self._say_canned_line(job)  # nobody waits for an answer to a tick
-            return
-        if self._room.config.silenced:
-            self._conclude(job, reply, Outcome.SILENCED)
-            return
-        if self._room.config.dry_run:
-            job.permit.send(self._clock.monotonic())
-            reply.delivery = Delivery.NOT_SENT.value
-            self._room.own_lines.append(result.text)
-            self._conclude(job, reply, Outcome.DRY_RUN)
-            return
-        await self._say(job, reply, result)
+    async def _say(self, job: Job, text: str) -> NoReply | None:
+        """Say `text`, or why it wasn't said. What wasn't sent in a dry run counts as if it was."""
+        room = self._room
+        if room.config.silenced:  # by a reload, meanwhile
+            return NoReply(Outcome.SILENCED)
+        if room.config.dry_run:
+            failure: NoReply | None = NoReply(Outcome.DRY_RUN)
+        else:
+            failure = await self._delivery.send(text, job)
+            if failure is not None:
+                return failure
+            room.tally.sent["pm" if job.line.kind is LineKind.PM else "chat"] += 1
+        job.permit.send(self._clock.monotonic())
+        room.own_lines.append(text)
+        return failure
 
-    async def _say(self, job: Job, reply: ReplyRecord, said: Reply) -> None:
-        room, line = self._room, job.line
-        result = await self._delivery.send(said.text, line, job.record, job.deadline)
-        now = self._clock.monotonic()
-        if result.state is SendState.TOO_LATE:
-            self._conclude(job, reply, Outcome.TOO_LATE, result.detail)
-            return
-        if result.state is SendState.FAILED:
-            reply.delivery = Delivery.REFUSED.value
-            room.tally.deliveries[Delivery.REFUSED.value] += 1
-            self._conclude(job, reply, Outcome.DELIVERY_FAILED, result.detail)
-            return
-        job.permit.send(now)
-        reply.total_seconds = now - line.arrived
-        room.own_lines.append(said.text)
-        room.tally.sent[_target(line)] += 1
-        room.tally.response_characters.observe(len(said.text))
-        room.tally.reply_seconds.observe(reply.total_seconds)
+    def _note_sent(self, job: Job, reply: ReplyRecord, text: str) -> None:
+        tally = self._room.tally
+        tally.response_characters.observe(len(text))
+        tally.reply_seconds.observe(reply.total_seconds or 0.0)
         if reply.relevance is not None:
-            room.tally.relevance.observe(reply.relevance)
-        room.note_reply(job.record)
+            tally.relevance.observe(reply.relevance)
+        self._room.note_reply(job.record)
+        is_shown = self._room.config.logging_content == "full"
+        texts = {"line": job.line.text, "reply": text} if is_shown else {}
+        log.info("reply.sent", extra={**_ids(job), **reply_fields(reply), **texts})
+
+    def _note_failure(self, job: Job, reply: ReplyRecord, failure: NoReply) -> None:
+        outcome = failure.outcome
+        if outcome is Outcome.DRY_RUN:
+            reply.delivery = Delivery.NOT_SENT.value
+        elif outcome is Outcome.DELIVERY_FAILED:
+            self._room.note_delivery(job.record, Delivery.REFUSED)
+        self._room.conclude(job.record, outcome, failure.detail)
+        how = {"outcome": outcome.value, "detail": failure.detail}
         log.info(
-            "reply.sent",
-            extra={**self._ids(job), **reply_fields(reply), **self._texts(job, said.text)},
+            "reply.dry_run" if outcome is Outcome.DRY_RUN else "reply.none",
+            extra={**_ids(job), **how, **reply_fields(reply)},
         )
 
     async def _say_canned_line(self, job: Job) -> None:
@@ -150,55 +144,22 @@ class LaneWorker:
         """
         room, now = self._room, self._clock.monotonic()
         settings = room.config.response_processing
-        enabled = settings.fallback_responses_enabled and not room.config.silenced
-        if not enabled or not settings.fallback_responses:
-            return
+        lines = settings.fallback_responses if settings.fallback_responses_enabled else ()
         last = room.canned_line_at
-        if last is not None and now - last < CANNED_LINE_SECONDS:
+        if not lines or (last is not None and now - last < CANNED_LINE_SECONDS):
             return
-        lines = settings.fallback_responses
         guarded = room.guard.check(lines[int(self._rng() * len(lines)) % len(lines)])
-        if not isinstance(guarded, Guarded):
+        if room.config.silenced or not isinstance(guarded, Guarded):
             return
         room.canned_line_at = now
-        if self._room.config.dry_run:
-            job.permit.send(now)
-            return
-        result = await self._delivery.send(guarded.text, job.line, job.record, job.deadline)
-        if result.state in (SendState.SENT, SendState.UNKNOWN):
-            job.permit.send(self._clock.monotonic())
-            room.own_lines.append(guarded.text)
-            room.tally.sent[_target(job.line)] += 1
-            log.info("reply.canned", extra=self._ids(job))
-
-    def _conclude(self, job: Job, reply: ReplyRecord, outcome: Outcome, detail: str = "") -> None:
-        reply.total_seconds = self._clock.monotonic() - job.line.arrived
-        self._room.conclude(job.record, outcome, detail)
-        log.info(
-            "reply.none" if outcome is not Outcome.DRY_RUN else "reply.dry_run",
-            extra={
-                **self._ids(job),
-                "outcome": outcome.value,
-                "detail": detail,
-                **reply_fields(reply),
-            },
-        )
-
-    def _texts(self, job: Job, said: str) -> dict[str, str]:
-        """What was said, where the operator wants it in the log."""
-        if self._room.config.logging_content != "full":
-            return {}
-        return {"line": job.line.text, "reply": said}
-
-    def _ids(self, job: Job) -> dict[str, object]:
-        return {
-            "channel": self._room.config.name,
-            "correlation_id": job.line.correlation_id,
-            "user": job.line.user,
-            "event": job.line.kind.value,
-        }
+        if await self._say(job, guarded.text) is None:
+            log.info("reply.canned", extra=_ids(job))
 
 
-def _target(line: ChatLine) -> str:
-    """Where a reply to `line` goes, as the metric names it."""
-    return "pm" if line.kind is LineKind.PM else "chat"
+def _ids(job: Job) -> dict[str, object]:
+    return {
+        "channel": job.record.channel,
+        "correlation_id": job.line.correlation_id,
+        "user": job.line.user,
+        "event": job.line.kind.value,
+    }

@@ -176,6 +176,10 @@ class Room:
         for observer in self.observers:
             observer.on_cleared()
 
+    def note_sent(self, now: float) -> None:
+        """A line went out; `now` is monotonic seconds."""
+        self.may_send_at = max(self.may_send_at, now + self.config.replies.min_interval_seconds)
+
     def pause_sending(self, seconds: float, now: float) -> None:
         """CyTube asked for a pause; `now` is monotonic seconds."""
         self.may_send_at = max(self.may_send_at, now + min(seconds, MAX_PAUSE_SECONDS))

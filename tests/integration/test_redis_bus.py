@@ -20,13 +20,13 @@ from llm_bot.bus import RedisEventBus
 from llm_bot.bus import redis as redis_module
 from llm_bot.bus.framing import pack, unpack
 from llm_bot.config import Config
-from llm_bot.decisions import DecisionRecord, Outcome
+from llm_bot.decisions import Outcome
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.demo.stand_ins.kryten import Dialect
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.errors import BusError, BusUnavailableError, NotPermittedError, RequestTimeoutError
-from llm_bot.ports import Event, SystemClock
-from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery, SendState
+from llm_bot.ports import Event
+from llm_bot.runtime.room_service import RoomService
 from tests.fakes import Recorder
 from tests.servers import RedisServer, eventually, free_port
 from tests.unit import builders
@@ -437,22 +437,15 @@ async def test_a_reply_without_an_answer(own_redis_server, monkeypatch):
     monkeypatch.setattr(redis_module, "ANSWER_SECONDS", 0.2)
     server = own_redis_server()
     async with connected(server.url) as bus:
-        clock = SystemClock()
-        delivery = RoomDelivery(
-            builders.room(),
-            bus=bus,
-            clock=clock,
-            buffer=OutboundBuffer(1),
-            source="llm_bot",
-            request_timeout=1,
-        )
-        record = DecisionRecord("id-1", "MyChannel", "alice", 0.0, "chat", None)
+        service = RoomService(builders.room(), builders.shared(bus))
+        job = builders.job()
         server.pause()
-        result = await delivery.send("hi", builders.line(), record, clock.monotonic() + 5)
-        delivery.close()
+        failure = await service.delivery.send("hi", job)
+        service.delivery.close()
         server.kill()
 
-    assert result.state is SendState.UNKNOWN
+    assert failure is None
+    assert "didn't say that it has it" in job.record.detail
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llm_bot import llm_client
-from llm_bot.agents.chat import ChatAgent, NoReply, Reply, reply_fields
+from llm_bot.agents.chat import ChatAgent, NoReply, reply_fields
 from llm_bot.config import MentionTriggerConfig
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
@@ -72,7 +72,7 @@ class Scene:
         record = DecisionRecord("id-1", "MyChannel", "alice", 0.0, "chat", None)
         return Job(self.line, trigger, permit, record, now + within)
 
-    async def ask(self, model: ScriptedLLM | None = None, **job: float) -> Reply | NoReply:
+    async def ask(self, model: ScriptedLLM | None = None, **job: float) -> str | NoReply:
         agent = ChatAgent(model or self.model, self.clock)
         taken = self.job(**job)
         result = await agent.reply(self.room, taken, self.record)
@@ -168,7 +168,7 @@ async def test_answer_becomes_a_reply_and_its_cost_is_noted():
     """Provider, model, attempts, tokens and time stand in the record; the user's part is spent."""
     scene = Scene("It is a classic.")
     result = await scene.ask(SlowLLM(scene.clock, "It is a classic."))
-    assert result == Reply("It is a classic.")
+    assert result == "It is a classic."
     record = scene.record
     assert (record.provider, record.model, record.attempts) == ("fake", "asked", 1)
     assert (record.prompt_tokens, record.completion_tokens) == (7, 3)
@@ -191,7 +191,7 @@ async def test_steps_that_changed_the_answer_are_recorded(answer, said, step):
     """Each step of the processor and the guard that changed something has its name noted."""
     scene = Scene(answer)
     result = await scene.ask()
-    assert result == Reply(said)
+    assert result == said
     assert step in scene.record.filters
 
 

@@ -26,7 +26,7 @@ LINES = [("", "one"), ("Alice", "two"), ("", "three"), ("bob", "four"), ("bob", 
 
 
 class TestConfirm:
-    """The oldest unconfirmed send to that room and target, equal text first."""
+    """The oldest unconfirmed send to that room and target, equal text first (SEND-12)."""
 
     @pytest.mark.parametrize(
         ("to", "text", "confirmed"),
