@@ -110,12 +110,13 @@ def room_config(**sections: Any) -> RoomConfig:
     """
     channel = {"name": "MyChannel", **sections.pop("channel", {})}
     bot = {"username": "MyBot", **sections.pop("bot", {})}
+    llm = {"provider": "ollama", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
     config = Config.model_validate(
         {
             "nats": {"servers": ["nats://127.0.0.1:4222"]},
             "channels": [channel],
             "bot": bot,
-            "llm_api": {"provider": "ollama", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
+            "llm_api": {**llm, **sections.pop("llm_api", {})},
             **sections,
         }
     )

@@ -76,7 +76,7 @@ async def test_a_yes_becomes_a_line_like_any_reply():
 async def test_question_and_line_have_prompts_of_their_own():
     """The question ends with `participation_prompt`; the line is asked for by the tick's own
     template, never by `user_prompt_template` (TICK-5) (ASK-4)."""
-    async with lively(user_prompt_template="Answer {username}.") as stage:
+    async with lively(llm_api={"user_prompt_template": "Answer {username}."}) as stage:
         stage.happen("changeMedia", {**FILM, "currentTime": 60})
         await stage.tick()
         await stage.work()
