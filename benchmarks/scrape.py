@@ -1,10 +1,11 @@
 """What a scrape of /metrics costs, and how long it holds up the event loop.
 
-Run it with `.venv/bin/python benchmarks/scrape.py [ROUNDS]`. `slices` is the daemon's own server;
-`thread` and `inline` are the two other ways to encode the same numbers, served beside it. Whoever
-scrapes is a process of its own. In every round each way has its turn, after one without any scrape
-(`idle`). `lag` is how late a task wakes up that wants to sleep for a millisecond; of that, no more
-than the processor time that this process used meanwhile: for the rest other programs had the core.
+Run it with `.venv/bin/python benchmarks/scrape.py [ROUNDS]`. `daemon` is the daemon's own server,
+which lets others go on after each family; `thread` and `inline` are two other ways to encode the
+same numbers, served beside it. Whoever scrapes is a process of its own. In every round each way has
+its turn, after one without any scrape (`idle`). `lag` is how late a task wakes up that wants to
+sleep for a millisecond; of that, no more than the processor time that this process used meanwhile:
+for the rest other programs had the core.
 At 1,000 series no scrape may hold the loop up for more than 10 ms.
 """
 
@@ -148,7 +149,7 @@ class _Collected(Collector):
         return self._families
 
 
-WAYS = {"idle": None, "inline": "/inline", "thread": "/thread", "slices": "/metrics"}
+WAYS = {"idle": None, "inline": "/inline", "thread": "/thread", "daemon": "/metrics"}
 
 
 async def measure(

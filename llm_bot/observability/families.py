@@ -10,24 +10,34 @@ from llm_bot.room.tally import Histogram
 
 PREFIX = "llm_bot_"
 
-
-def counter(name: str, text: str, labels: Sequence[str] = ()) -> CounterMetricFamily:
-    """Without samples yet; `_total` is added to its name when it is written."""
-    return CounterMetricFamily(PREFIX + name, text, labels=labels)
+Values = tuple[str, ...]
+"""Of the labels of one sample, in their order."""
 
 
-def gauge(name: str, text: str, labels: Sequence[str] = ()) -> GaugeMetricFamily:
-    """Without samples yet."""
-    return GaugeMetricFamily(PREFIX + name, text, labels=labels, unit=_unit(name))
+def counter(
+    name: str, text: str, counts: Mapping[Values, float], labels: Sequence[str] = ()
+) -> CounterMetricFamily:
+    """`_total` is added to its name when it is written."""
+    family = CounterMetricFamily(PREFIX + name, text, labels=labels)
+    for values, count in counts.items():
+        family.add_metric(values, count)
+    return family
+
+
+def gauge(
+    name: str, text: str, numbers: Mapping[Values, float], labels: Sequence[str] = ()
+) -> GaugeMetricFamily:
+    """A number for each tuple of label values."""
+    family = GaugeMetricFamily(PREFIX + name, text, labels=labels, unit=_unit(name))
+    for values, number in numbers.items():
+        family.add_metric(values, number)
+    return family
 
 
 def histogram(
-    name: str,
-    text: str,
-    histograms: Mapping[tuple[str, ...], Histogram],
-    labels: Sequence[str] = (),
+    name: str, text: str, histograms: Mapping[Values, Histogram], labels: Sequence[str] = ()
 ) -> HistogramMetricFamily:
-    """With a histogram for each tuple of label values."""
+    """A histogram for each tuple of label values."""
     family = HistogramMetricFamily(PREFIX + name, text, labels=labels, unit=_unit(name))
     for values, one in histograms.items():
         cumulative = 0

@@ -2,162 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from llm_bot.decisions import Delivery, Outcome
-from llm_bot.observability.families import counter, gauge, histogram
-from llm_bot.ports import Clock
+from llm_bot.observability.families import Values, counter, gauge, histogram
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.response_processor import FilterReason
 from llm_bot.room import Room
 from llm_bot.triggers.configured import room_demand
 
-Rooms = Callable[[], Iterable[Room]]
-
 SEEN_OR_NOT = (Delivery.ECHOED, Delivery.UNCONFIRMED, Delivery.REFUSED)
 TARGETS = ("chat", "pm")
 
 
-class Table(msgspec.Struct, frozen=True):
-    """A counter of each room. `expected` are keys that are there from the start, with 0.
+def room_families(rooms: Sequence[Room], limiter: RateLimiter, now: float) -> Iterator[Metric]:
+    """The numbers of all `rooms`, at the monotonic time `now`."""
+    yield from _counters(rooms)
+    named = {(room.config.name,): room for room in rooms}
+    yield gauge(
+        "context_window_size",
+        "Lines remembered.",
+        {name: len(room.window) for name, room in named.items()},
+        ["channel"],
+    )
+    yield gauge(
+        "reply_queue_depth",
+        "Replies that wait.",
+        {name: len(room.public_lane) + len(room.private_lane) for name, room in named.items()},
+        ["channel"],
+    )
+    yield gauge(
+        "clock_skew_seconds",
+        "How far the connector's clock is ahead of CyTube's.",
+        {name: room.replays.skew_seconds for name, room in named.items()},
+        ["channel"],
+    )
+    yield gauge(
+        "rate_limit_remaining",
+        "Lines that a limit still allows.",
+        _remaining(rooms, limiter, now),
+        ["limit_type", "channel"],
+    )
+    yield histogram(
+        "response_length_characters",
+        "Length of what was said.",
+        {name: room.tally.response_characters for name, room in named.items()},
+        ["channel"],
+    )
+    yield histogram(
+        "reply_duration_seconds",
+        "From the arrival of a line to the send of its reply.",
+        {name: room.tally.reply_seconds for name, room in named.items()},
+        ["channel"],
+    )
+    yield histogram(
+        "response_relevance_score",
+        "How much a reply that was sent has to do with the conversation, 0 to 1.",
+        {name: room.tally.relevance for name, room in named.items()},
+        ["channel"],
+    )
 
-    A counter that appears with its first event hides that event: Prometheus sees growth only
-    between two values.
-    """
 
-    name: str
-    text: str
-    labels: tuple[str, ...]
-    counts: Callable[[Room], Mapping[Any, int]]
-    expected: Callable[[Room], Iterable[Any]] = lambda _: ()
+def _counters(rooms: Sequence[Room]) -> Iterator[Metric]:
+    """What may be counted is there from the start, with 0: a counter that appears with its first
+    event hides that event, since Prometheus sees growth only between two values."""
+
+    def counted(
+        name: str, text: str, labels: list[str], counts: Callable[[Room], Mapping[Any, int]]
+    ) -> Metric:
+        found = {}
+        for room in rooms:
+            for key, count in counts(room).items():
+                values = key if isinstance(key, tuple) else (key,)
+                found[(*map(str, values), room.config.name)] = count
+        return counter(name, text, found, [*labels, "channel"])
+
+    yield counted(
+        "events_received", "Events heard.", ["event_type"], lambda room: room.tally.events
+    )
+    yield counted(
+        "triggers_evaluated",
+        "Lines that a trigger was asked about, and ticks.",
+        ["trigger_type"],
+        lambda room: _from_zero(_kinds(room), room.tally.triggers_evaluated),
+    )
+    yield counted(
+        "triggers_fired",
+        "Lines that a trigger had admitted.",
+        ["trigger_type"],
+        lambda room: _from_zero(_kinds(room), room.tally.triggers_fired),
+    )
+    yield counted(
+        "triggers_suppressed",
+        "Lines that a trigger matched and something refused.",
+        ["trigger_type", "reason"],
+        lambda room: room.tally.triggers_suppressed,
+    )
+    yield counted(
+        "decisions",
+        "Lines, private messages and ticks, by how they ended.",
+        ["outcome"],
+        lambda room: _from_zero(Outcome, room.tally.decisions),
+    )
+    yield counted(
+        "responses_sent",
+        "Lines said.",
+        ["target_type"],
+        lambda room: _from_zero(TARGETS, room.tally.sent),
+    )
+    yield counted(
+        "responses_filtered",
+        "Answers that were not said.",
+        ["reason"],
+        lambda room: _from_zero(FilterReason, room.tally.filtered),
+    )
+    yield counted(
+        "deliveries",
+        "Lines said, by what is known of their arrival.",
+        ["result"],
+        lambda room: _from_zero(SEEN_OR_NOT, room.tally.deliveries),
+    )
+    yield counted("insights", "Observations.", ["kind"], lambda room: room.tally.insights)
+
+
+def _from_zero(expected: Iterable[Any], counts: Mapping[Any, int]) -> dict[Any, int]:
+    return dict.fromkeys(expected, 0) | dict(counts)
 
 
 def _kinds(room: Room) -> list[str]:
     """The types of the room's triggers."""
-    armed = [*room.public_triggers, *room.private_triggers]
+    configured = [*room.public_triggers, *room.private_triggers]
     if room.contextual is not None:
-        armed.append(room.contextual[1])
-    return [one.kind for one in armed]
+        configured.append(room.contextual[1])
+    return [each.kind for each in configured]
 
 
-TABLES = (
-    Table("events_received", "Events heard.", ("event_type",), lambda room: room.tally.events),
-    Table(
-        "triggers_evaluated",
-        "Lines that a trigger was asked about, and ticks.",
-        ("trigger_type",),
-        lambda room: room.tally.triggers_evaluated,
-        _kinds,
-    ),
-    Table(
-        "triggers_fired",
-        "Lines that a trigger had admitted.",
-        ("trigger_type",),
-        lambda room: room.tally.triggers_fired,
-        _kinds,
-    ),
-    Table(
-        "triggers_suppressed",
-        "Lines that a trigger matched and something refused.",
-        ("trigger_type", "reason"),
-        lambda room: room.tally.triggers_suppressed,
-    ),
-    Table(
-        "decisions",
-        "Lines, private messages and ticks, by how they ended.",
-        ("outcome",),
-        lambda room: room.tally.decisions,
-        lambda _: Outcome,
-    ),
-    Table(
-        "responses_sent",
-        "Lines said.",
-        ("target_type",),
-        lambda room: room.tally.sent,
-        lambda _: TARGETS,
-    ),
-    Table(
-        "responses_filtered",
-        "Answers that were not said.",
-        ("reason",),
-        lambda room: room.tally.filtered,
-        lambda _: FilterReason,
-    ),
-    Table(
-        "deliveries",
-        "Lines said, by what is known of their arrival.",
-        ("result",),
-        lambda room: room.tally.deliveries,
-        lambda _: SEEN_OR_NOT,
-    ),
-    Table("insights", "Observations.", ("kind",), lambda room: room.tally.insights),
-)
-
-
-class RoomCollector(Collector):
-    """Turns the numbers of every room into families."""
-
-    def __init__(self, rooms: Rooms, limiter: RateLimiter, clock: Clock) -> None:
-        self._rooms = rooms
-        self._limiter = limiter
-        self._clock = clock
-
-    def collect(self) -> Iterator[Metric]:
-        rooms = list(self._rooms())
-        for table in TABLES:
-            yield _counters(table, rooms)
-        yield from self._gauges(rooms)
-        yield histogram(
-            "response_length_characters",
-            "Length of what was said.",
-            {(room.config.name,): room.tally.response_characters for room in rooms},
-            ["channel"],
-        )
-        yield histogram(
-            "reply_duration_seconds",
-            "From the arrival of a line to the send of its reply.",
-            {(room.config.name,): room.tally.reply_seconds for room in rooms},
-            ["channel"],
-        )
-        yield histogram(
-            "response_relevance_score",
-            "How much a reply that was sent has to do with the conversation, 0 to 1.",
-            {(room.config.name,): room.tally.relevance for room in rooms},
-            ["channel"],
-        )
-
-    def _gauges(self, rooms: list[Room]) -> Iterator[Metric]:
-        now = self._clock.monotonic()
-        window = gauge("context_window_size", "Lines remembered.", ["channel"])
-        depth = gauge("reply_queue_depth", "Replies that wait.", ["channel"])
-        skew = gauge(
-            "clock_skew_seconds", "How far the connector's clock is ahead of CyTube's.", ["channel"]
-        )
-        remaining = gauge(
-            "rate_limit_remaining", "Lines that a limit still allows.", ["limit_type", "channel"]
-        )
-        for room in rooms:
-            name = room.config.name
-            window.add_metric([name], len(room.window))
-            depth.add_metric([name], len(room.public_lane) + len(room.private_lane))
-            skew.add_metric([name], room.replays.skew_seconds)
-            demand = room_demand(room.key, room.config.rate_limits)
-            for limit in demand.limits:
-                left = self._limiter.remaining(demand.only(limit), now)
-                remaining.add_metric([limit.name, name], left)
-        yield from (window, depth, skew, remaining)
-
-
-def _counters(table: Table, rooms: list[Room]) -> Metric:
-    family = counter(table.name, table.text, [*table.labels, "channel"])
+def _remaining(rooms: Sequence[Room], limiter: RateLimiter, now: float) -> dict[Values, int]:
+    """What each limit of each room still allows."""
+    found: dict[Values, int] = {}
     for room in rooms:
-        counted = table.counts(room)
-        for key in dict.fromkeys((*table.expected(room), *counted)):
-            values = key if isinstance(key, tuple) else (key,)
-            family.add_metric([*map(str, values), room.config.name], counted.get(key, 0))
-    return family
+        demand = room_demand(room.key, room.config.rate_limits)
+        for limit in demand.limits:
+            left = limiter.remaining(demand.only(limit), now)
+            found[limit.name, room.config.name] = left
+    return found
