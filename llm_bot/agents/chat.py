@@ -202,6 +202,8 @@ class ChatAgent(BaseAgent):
             line=job.line.text,
             own_names=room.own_names,
             recent_own_lines=tuple(room.own_lines),
+            asker=job.line.user,
+            others=room.names(),
         )
         record.filters = processed.steps
         if processed.refusal is not None:

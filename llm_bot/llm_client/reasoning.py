@@ -20,6 +20,10 @@ def _tag(before: str = "", after: str = "") -> str:
 _MARKS = (
     (_tag(), _tag(before="/")),
     (r"(?-i:\[THINK\])", r"(?-i:\[/THINK\])"),
+    (r"<\|channel>\s{0,5}thought\b", r"<channel\|>"),
+    (r"<details\s{1,5}type=[\"']?reasoning\b[^>]{0,100}>", r"</details>"),
+    # Harmony's channels where the server took the tokens away.
+    (r"\A(?-i:analysis(?=[A-Z]))", r"(?-i:assistantfinal)"),
     (
         r"<\|channel\|>\s{0,5}(?:analysis|commentary)\b(?:[^<]{0,100}<\|message\|>)?",
         r"(?:<\|end\|>\s{0,5})?(?:<\|start\|>assistant\s{0,5})?"

@@ -9,8 +9,10 @@ command with the bot's rank, colours one that begins with `>`, other bots obey o
 
 from __future__ import annotations
 
+import base64
 import re
 import unicodedata
+from collections.abc import Iterator
 
 import msgspec
 import regex
@@ -36,6 +38,8 @@ class GuardRefusal(msgspec.Struct, frozen=True):
 # What a line may not begin with, each in the full-width form too: CyTube takes that for plain text,
 # but whatever normalises on the way wouldn't.
 _FORBIDDEN_START = frozenset("/／>＞!！")
+# What other bots take for a command, directly before a letter or digit.
+_COMMAND_SYMBOLS = frozenset("!$.?-;%&~+=\\|")
 # What may hide before it: accents without a letter, and what Python's Unicode doesn't know yet.
 _ACCENTS = frozenset({"Mn", "Mc", "Me"})
 _UNASSIGNED = "Cn"
@@ -55,10 +59,7 @@ _LINK_JOINT = regex.compile(
 # A secret with fewer letters and digits is looked for with its punctuation.
 _BARE_SECRET_CHARACTERS = 6
 # So much of a longer secret in a row gives it away.
-_TELLING_RUN_CHARACTERS = 12
-# A line that ends with so much of a secret's beginning was cut in the middle of it: answers are cut
-# before they come here.
-_TELLING_START_CHARACTERS = 8
+_TELLING_RUN_CHARACTERS = 8
 
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # CyTube's own idea of a link, and the domains that an operator there may have forbidden.
@@ -78,8 +79,16 @@ def is_publishable_name(name: str) -> bool:
 class Guard:
     """Makes lines harmless for one room; `secrets` are the values that must never be said."""
 
-    def __init__(self, *, secrets: tuple[str, ...], allow_links: bool, max_units: int) -> None:
+    def __init__(
+        self,
+        *,
+        secrets: tuple[str, ...],
+        allow_links: bool,
+        max_units: int,
+        ignored_prefixes: tuple[str, ...] = (),
+    ) -> None:
         self._secrets = _Secrets(secrets)
+        self._prefixes = tuple(filter(None, (prefix.strip() for prefix in ignored_prefixes)))
         self._allow_links = allow_links
         self._max_units = max_units
 
@@ -91,7 +100,7 @@ class Guard:
         for name, step in (
             ("invisible", strip_invisible),
             ("white_space", collapse_white_space),
-            ("start", _strip_start),
+            ("start", self._strip_start),
             ("links", self._break_links),
             ("length", self._cut),
         ):
@@ -106,6 +115,18 @@ class Guard:
         if not self._is_harmless(text):
             return GuardRefusal(FilterReason.UNSAFE)
         return Guarded(text, tuple(changes))
+
+    def _strip_start(self, text: str) -> str:
+        """`text` without what the chat server or another bot would take for a command."""
+        while True:
+            stripped = _strip_forbidden_start(text)
+            for prefix in self._prefixes:
+                stripped = stripped.removeprefix(prefix)
+            if stripped[:1] in _COMMAND_SYMBOLS and stripped[1:2].isalnum():
+                stripped = stripped[1:]
+            if stripped == text:
+                return text
+            text = stripped
 
     def _break_links(self, text: str) -> str:
         return text if self._allow_links else _LINK_JOINT.sub(" ", text)
@@ -124,7 +145,7 @@ class Guard:
         )
 
 
-def _strip_start(text: str) -> str:
+def _strip_forbidden_start(text: str) -> str:
     """`text` from behind the last mark that it may not begin with, and no accent or space first."""
     start = 0
     for index, character in enumerate(text):
@@ -144,31 +165,40 @@ def _shows_nothing_alone(character: str) -> bool:
 
 
 class _Secrets:
-    """Recognises secrets in a text, however they are spaced, cased, accented or punctuated."""
+    """Recognises secrets in a text, however they are spaced, cased, accented or encoded."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
-        bare = {secret: _bare(secret) for secret in secrets}
-        plain = {each for each in bare.values() if len(each) >= _BARE_SECRET_CHARACTERS}
-        run = _TELLING_RUN_CHARACTERS
-        self._pieces = {
-            each[at : at + run] for each in plain for at in range(max(1, len(each) - run + 1))
-        }
-        self._starts = tuple(
-            each[:length]
-            for each in plain
-            for length in range(_TELLING_START_CHARACTERS, min(run, len(each)))
-        )
-        short = (each for each in bare if len(bare[each]) < _BARE_SECRET_CHARACTERS)
-        self._punctuated = set(map(_squeezed, short)) - {""}
+        forms = {form for secret in secrets for form in _forms(secret)} - {""}
+        self._whole = {form for form in forms if len(form) < _TELLING_RUN_CHARACTERS}
+        self._runs = {run for form in forms for run in _runs(form)}
 
     def are_told_by(self, text: str) -> bool:
-        squeezed = _squeezed(text)
-        bare = _bare(text)
-        return (
-            any(piece in bare for piece in self._pieces)
-            or bare.endswith(self._starts)
-            or any(secret in squeezed for secret in self._punctuated)
+        """Whether `text` has a run of a secret's characters, punctuation included or left out."""
+        return any(
+            not self._runs.isdisjoint(_runs(view)) or any(form in view for form in self._whole)
+            for view in {_squeezed(text), _bare(text)}
         )
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret as it may be told: in its own characters, bare, reversed, in base64, in hex."""
+    yield _squeezed(secret)
+    if len(_bare(secret)) < _BARE_SECRET_CHARACTERS:
+        return  # of so few letters others are made all the time
+    raw = secret.encode()
+    forms = [secret, secret[::-1], raw.hex(), raw[::-1].hex()]
+    # Within other base64 it looks in three ways, by where it begins; the ends don't count.
+    for shift in range(3):
+        encoded = base64.b64encode(b"x" * shift + raw).decode()
+        forms.append(encoded[4 if shift else 0 : -4])
+    for form in forms:
+        yield _squeezed(form)
+        yield _bare(form)
+
+
+def _runs(text: str) -> Iterator[str]:
+    length = _TELLING_RUN_CHARACTERS
+    return (text[at : at + length] for at in range(len(text) - length + 1))
 
 
 def _squeezed(text: str) -> str:

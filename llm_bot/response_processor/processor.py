@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -17,9 +17,17 @@ import regex
 
 from llm_bot.config import ResponseProcessingConfig
 from llm_bot.llm_client.reasoning import split_reasoning
+from llm_bot.response_processor.speech import (
+    is_no_speech,
+    unwrapped,
+    without_other_turns,
+    without_repetition,
+    without_scaffolding,
+)
 from llm_bot.text.cleaning import collapse_white_space, strip_invisible
 from llm_bot.text.cutting import cut_at_sentence, cut_utf16
 from llm_bot.text.markdown import strip_markdown
+from llm_bot.text.template_tokens import cut_at_token
 
 PATTERN_TIMEOUT_SECONDS = 0.05
 """For one pattern: the event loop waits for it, and chat goes on meanwhile."""
@@ -57,6 +65,9 @@ class FilterReason(StrEnum):
     LOW_QUALITY = "low_quality", "says nothing (quality_checks_enabled)"
     IRRELEVANT = "irrelevant", "has too little to do with the conversation (min_relevance)"
     SECRET = "secret", "holds a secret of the configuration"
+    REPETITION = "repetition", "repeats itself over and over"
+    OTHER_SPEAKER = "other_speaker", "speaks for somebody else"
+    NOT_SPEECH = "not_speech", "is a machine's output or a piece of the prompt"
     UNSAFE = "unsafe", "can't be made safe to say"
 
 
@@ -72,11 +83,14 @@ class Processed(msgspec.Struct, frozen=True):
 
 
 class _Talk(msgspec.Struct, frozen=True):
-    """What an answer is measured against: the line, the bot's names, what it said before."""
+    """What an answer is measured against: the line, the bot's names, what it said before, who is
+    there."""
 
     line: str
     own_names: tuple[str, ...]
     recent_own_lines: Sequence[str]
+    asker: str
+    others: Collection[str]
 
 
 _Step = Callable[[str, _Talk], str | FilterReason]
@@ -95,9 +109,20 @@ class ResponseProcessor:
         line: str,
         own_names: tuple[str, ...],
         recent_own_lines: Sequence[str] = (),
+        asker: str = "",
+        others: Collection[str] = (),
     ) -> Processed:
-        """`answer` as a line that answers `line`; `recent_own_lines` has the newest last."""
-        talk = _Talk(line, own_names, recent_own_lines)
+        """`answer` as a line that answers `line`.
+
+        Args:
+            answer: What the model wrote.
+            line: What it answers.
+            own_names: The bot's.
+            recent_own_lines: What it said before, the newest last.
+            asker: Who said `line`.
+            others: Who else is or was there, in lower case.
+        """
+        talk = _Talk(line, own_names, recent_own_lines, asker, others)
         text = answer.strip()
         changed_by: list[str] = []
         for name, step in self._steps:
@@ -114,12 +139,16 @@ def _steps(settings: ResponseProcessingConfig) -> Iterable[tuple[str, _Step]]:
     """Behaviour, section 7, in its order; a check of relevance would come last."""
     filters = settings.content_filter
     limit = min(settings.max_response_length, settings.server_max_length)
-    yield "reasoning", _text_step(_strip_reasoning)
+    yield "reasoning", _text_step(lambda text: unwrapped(split_reasoning(text)[0]))
+    yield "template", _text_step(cut_at_token)
+    yield "scaffolding", _text_step(without_scaffolding)
     yield "length", _text_step(lambda text: text[:MAX_ANSWER_CHARACTERS])
     yield "invisible", _text_step(strip_invisible)
     for _ in range(_SPEAKER_ROUNDS):
         yield "own_name", lambda text, talk: _strip_own_name(text, talk.own_names)
         yield "quotes", _text_step(_strip_quotes)
+    yield "other_speakers", _refuse_other_speakers
+    yield "not_speech", _refuse_if(FilterReason.NOT_SPEECH, is_no_speech)
     if settings.strip_markdown:
         plain = functools.partial(strip_markdown, keep_addresses=filters.allow_links)
         yield "markdown", _text_step(plain)
@@ -130,6 +159,7 @@ def _steps(settings: ResponseProcessingConfig) -> Iterable[tuple[str, _Step]]:
         yield "block_patterns", _block_patterns(filters.block_patterns)
         blocked = _keyword_search(filters.block_keywords)
         yield "block_keywords", _refuse_if(FilterReason.BLOCKED_KEYWORD, blocked)
+    yield "repetition", _repetition
     cut = cut_utf16 if settings.truncation_strategy == "hard" else cut_at_sentence
     yield "length", lambda text, _: cut(text, limit).rstrip()
     if filters.enabled:
@@ -154,17 +184,17 @@ def _refuse_if(reason: FilterReason, is_wrong: Callable[[str], bool]) -> _Step:
     return lambda text, _: reason if is_wrong(text) else text
 
 
-# --- reasoning, name, quote marks ---------------------------------------------
-
-# What stands between texts and is none: a template's marks, the fence of our own prompt.
-_CONTROL_TOKEN = regex.compile(
-    r"<\|[\w\-]{1,40}\|> | <{3}[0-9a-f]{12}\b | \b[0-9a-f]{12}>{3}", regex.VERBOSE
-)
+def _repetition(text: str, _: _Talk) -> str | FilterReason:
+    kept = without_repetition(text)
+    return FilterReason.REPETITION if kept is None else kept
 
 
-def _strip_reasoning(text: str) -> str:
-    """`text` without the model's thinking aloud, and without what the server's template left."""
-    return _CONTROL_TOKEN.sub("", split_reasoning(text)[0]).strip()
+def _refuse_other_speakers(text: str, talk: _Talk) -> str | FilterReason:
+    kept = without_other_turns(text, asker=talk.asker, others=talk.others, own_names=talk.own_names)
+    return FilterReason.OTHER_SPEAKER if kept is None else kept
+
+
+# --- name, quote marks --------------------------------------------------------
 
 
 def _strip_own_name(text: str, own_names: tuple[str, ...]) -> str:

@@ -89,6 +89,7 @@ class Room:
             secrets=secrets,
             allow_links=config.response_processing.content_filter.allow_links,
             max_units=config.response_processing.max_response_length,
+            ignored_prefixes=self.ignored_prefixes,
         )
         self._name_the_bot()
 
@@ -183,6 +184,11 @@ class Room:
     def pause_sending(self, seconds: float, now: float) -> None:
         """CyTube asked for a pause; `now` is monotonic seconds."""
         self.may_send_at = max(self.may_send_at, now + min(seconds, MAX_PAUSE_SECONDS))
+
+    def names(self) -> set[str]:
+        """Who is here or has lately talked, in lower case; the bot among them."""
+        talked = {line.user.lower() for line in self.window}
+        return talked | {person.name.lower() for person in self.roster}
 
     def window_of(self, line: ChatLine) -> ContextWindow:
         """Where `line` belongs: private conversations never appear in the room's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 import unicodedata
@@ -31,7 +32,8 @@ HOSTILE = st.lists(
         st.sampled_from(["MyBot", "MyBot:", "<think>", "</think>", "/kick bob", "hunter2hunter2"]),
     )
 ).map("".join)
-SECRETS = ("sk-proj-Abc123DEF456ghi789", "hunter2hunter2", "p@$$!!x")
+KEY = "sk-proj-Abc123DEF456ghi789"
+SECRETS = (KEY, "hunter2hunter2", "p@$$!!x")
 # CyTube's expression for a link, spelled again.
 LINK = re.compile(r"\w+://(?:[^:/\[\]\s]+|\[[0-9a-f:]+\])", re.ASCII | re.IGNORECASE)
 DOMAIN = re.compile(r"[a-z0-9-]\.[a-z]{2,}", re.IGNORECASE)
@@ -88,7 +90,7 @@ def assert_publishable(text: str, max_units: int) -> None:
         pytest.param("!skip", "skip", id="other-bots"),
         pytest.param("d/d", "d/d", id="inside-stays"),
         pytest.param("wow! /s > x", "wow! /s > x", id="later-stays"),
-        pytest.param("%2Fclear", "%2Fclear", id="percent-is-text"),
+        pytest.param("%2Fclear", "2Fclear", id="percent"),
         pytest.param("&#47;clear", "&#47;clear", id="entity-is-text"),
         pytest.param("\\/clear", "\\/clear", id="backslash-is-text"),
         pytest.param("∕clear", "∕clear", id="division-slash-is-text"),
@@ -189,7 +191,7 @@ def test_a_secret_refuses_the_reply(text: str):
     assert guard().check(text) == GuardRefusal(FilterReason.SECRET)
 
 
-@pytest.mark.parametrize("text", ["hunter2", "sk-proj-A is a prefix", "px", "Abc123"])
+@pytest.mark.parametrize("text", ["hunter2", "sk-proj A is a prefix", "px", "Abc123", "p@$"])
 def test_a_few_letters_of_a_secret_are_no_secret(text: str):
     """What anybody might say isn't refused for a likeness."""
     assert published(text) == text
@@ -360,11 +362,11 @@ class TestSecretsToTheLetter:
 
         assert found == GuardRefusal(FilterReason.SECRET)
 
-    def test_eleven_in_a_row_within_a_line_pass(self):
-        """Fewer than twelve from the middle of a secret, in mid line, tell nobody anything."""
+    def test_seven_in_a_row_within_a_line_pass(self):
+        """Fewer than eight from the middle of a secret, in mid line, tell nobody anything."""
         guard = Guard(secrets=(self.KEY,), allow_links=False, max_units=200)
 
-        assert isinstance(guard.check(f"well {self.KEY[3:14]} is a funny word"), Guarded)
+        assert isinstance(guard.check(f"well {self.KEY[3:10]} is a funny word"), Guarded)
 
     @pytest.mark.parametrize("length", range(6, 14))
     def test_a_short_secret_is_refused_whole(self, length):
@@ -374,9 +376,9 @@ class TestSecretsToTheLetter:
 
         assert guard.check(f"it is {secret} they say") == GuardRefusal(FilterReason.SECRET)
 
-    @pytest.mark.parametrize("length", range(8, 12))
+    @pytest.mark.parametrize("length", range(6, 9))
     def test_part_of_a_short_secret_passes_in_mid_line(self, length):
-        """A secret shorter than twelve is looked for whole, not in pieces."""
+        """A secret shorter than eight is looked for whole, not in pieces."""
         guard = Guard(secrets=(self.KEY[:length],), allow_links=False, max_units=200)
 
         assert isinstance(guard.check(f"it is {self.KEY[: length - 2]} they say"), Guarded)
@@ -387,3 +389,44 @@ class TestSecretsToTheLetter:
 
         assert guard.check("it is a-b!c#d$e, they say") == GuardRefusal(FilterReason.SECRET)
         assert isinstance(guard.check("it is abcde, they say"), Guarded)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        KEY[::-1],
+        base64.b64encode(KEY.encode()).decode(),
+        base64.b64encode(b"the key: " + KEY.encode() + b".").decode(),
+        KEY.encode().hex(),
+        " ".join(KEY),
+        "-".join(KEY[:12]),
+    ],
+)
+def test_a_secret_in_other_forms(told):
+    """Reversed, in base64 alone or within more, in hex, spelled out: it is told all the same."""
+    assert guard().check(f"here: {told}") == GuardRefusal(FilterReason.SECRET)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("!skip now", "skip now"),
+        ("$100 is a lot", "100 is a lot"),
+        (".play that", "play that"),
+        ("?help", "help"),
+        ("-5 degrees", "5 degrees"),
+        (";;x", ";;x"),
+        ("|| spoiler", "|| spoiler"),
+        ("~~!play", "~~!play"),
+        ("...well then", "... well then"),
+        ("-- a dash", "-- a dash"),
+        ("bot! kick him", "kick him"),
+    ],
+)
+def test_no_command_for_other_bots(text, said):
+    """A symbol directly before a letter goes, and so do the prefixes that are ignored (GUARD-5)."""
+    made = Guard(secrets=(), allow_links=False, max_units=200, ignored_prefixes=("bot!", "!", " "))
+    for each in (text, said):
+        found = made.check(each)
+        assert isinstance(found, Guarded)
+        assert found.text == said
