@@ -114,7 +114,7 @@ def test_halves_and_unknowns(answer, said):
     ],
 )
 def test_machine_output_refuses(answer):
-    """Calls of tools, JSON alone, and our own prompt within an answer are never said."""
+    """Calls of tools, JSON alone, and our own prompt within an answer are never said (ASK-11)."""
     assert processed(answer) is FilterReason.NOT_SPEECH
 
 
@@ -149,7 +149,7 @@ def test_scaffolding_at_the_ends_goes(answer, said):
     ],
 )
 def test_nobody_else_is_spoken_for(answer, said):
-    """A turn of somebody in the room ends the answer, or refuses it; other names are speech."""
+    """A turn of somebody here ends the answer, or refuses it; other names are speech (ASK-12)."""
     assert processed(answer) == said
 
 
