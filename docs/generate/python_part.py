@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from docs.generate.markdown import fenced
 from docs.generate.python_source import Described, describe, exported, homes
 
-EVALUATION, CLIENT, STREAM = (
+AGENTS, EVALUATION, CLIENT, STREAM = (
+    "llm_bot.agents",
     "llm_bot.evaluation",
     "llm_bot.llm_client",
     "llm_bot.insights.stream_buffer",
@@ -37,21 +38,10 @@ SURFACES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (EVALUATION, "Measures of a reply, each from 0 to 1.", ()),
     (
-        "llm_bot.agents",
-        "Who acts on what was decided, and the shapes of what they are told.",
-        (
-            "llm_bot.agents.base.BaseAgent",
-            "llm_bot.agents.registry.AgentRegistry",
-            "llm_bot.agents.schemas.ConversationEvent",
-            "llm_bot.agents.schemas.UserMessage",
-            "llm_bot.agents.schemas.AgentResponse",
-            "llm_bot.agents.schemas.Insight",
-            "llm_bot.agents.chat.ChatAgent",
-            "llm_bot.agents.insight.InsightSettings",
-            "llm_bot.agents.insight.InsightAgent",
-            "llm_bot.agents.publishing.insights_subject",
-            "llm_bot.agents.publishing.publish_insights",
-        ),
+        AGENTS,
+        "Who acts on what was decided, and the shapes of what they are told. `AgentRegistry` and"
+        " `process_message` are for programs that put agents together: the daemon needs neither.",
+        (),
     ),
     (STREAM, "What was said in a room and what was observed about it: two tracks.", ()),
 )
@@ -79,7 +69,7 @@ def _all_of(module: str) -> Iterator[str]:
 
 def _entry(module: str, home: str, described: Described) -> Iterator[str]:
     lines = [described.signature, *(f"    {each.signature}" for each in described.members)]
-    if module not in (CLIENT, EVALUATION, STREAM):  # these give on what they have
+    if module not in (AGENTS, CLIENT, EVALUATION, STREAM):  # these give on what they have
         lines.insert(0, f"# {home}")
     yield fenced("python", "\n".join(lines))
     yield described.what

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from llm_bot.agents.base import BaseAgent
 from llm_bot.agents.prompts import Prompt
 from llm_bot.agents.schemas import AgentResponse, UserMessage
-from llm_bot.config import ContextualTriggerConfig, MentionTriggerConfig
+from llm_bot.config import ContextualTriggerConfig
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.evaluation.relevance import relevance
 from llm_bot.llm_client import (
@@ -32,9 +32,7 @@ from llm_bot.response_processor import FilterReason
 from llm_bot.response_processor.guard import Guarded
 from llm_bot.room import Room
 from llm_bot.room.lane import Job
-from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import is_yes
-from llm_bot.triggers.mention import MentionTrigger
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class NoReply(msgspec.Struct, frozen=True):
 
 
 class ChatAgent(BaseAgent):
-    """Makes replies for any room. Holds nothing of a room.
+    """Makes replies for any room: prompt, model, checks. Holds nothing of a room.
 
     The room's worker takes `reply`. `process_message` is the same way for a message that no room
     heard and no limit was asked about; `room_of` says which room a conversation is, by its id.
@@ -76,28 +74,9 @@ class ChatAgent(BaseAgent):
         room = self._room_of(message.conversation_id) if self._room_of is not None else None
         if room is None:
             return None
-        result = await self.reply(room, self._job(room, message), ReplyRecord())
+        job = _job(room, message, self._clock.monotonic())
+        result = await self.reply(room, job, ReplyRecord())
         return self.answer(message, result) if isinstance(result, str) else None
-
-    def _job(self, room: Room, message: UserMessage) -> Job:
-        """`message` as an admitted line that addresses the bot and counts in no limit."""
-        now = self._clock.monotonic()
-        line = ChatLine(
-            LineKind.CHAT,
-            message.user_id,
-            message.content,
-            message.id,
-            Origin(Dialect.PLAIN, ""),
-            message.timestamp.timestamp(),
-            now,
-        )
-        record = DecisionRecord(
-            line.correlation_id, room.config.name, line.user, line.heard_at, line.kind, None
-        )
-        mention = MentionTrigger(room.called_names)
-        trigger = ConfiguredTrigger.arm(mention, MentionTriggerConfig(type="mention"), room.key)
-        deadline = now + room.config.replies.deadline_seconds
-        return Job(line, trigger, Permit([], []), record, deadline)
 
     async def reply(self, room: Room, job: Job, record: ReplyRecord) -> str | NoReply:
         """Ask the model, clean and check its answer: a line that may be published as it stands.
@@ -113,19 +92,32 @@ class ChatAgent(BaseAgent):
         remaining = job.deadline - started
         if remaining <= 0:
             return NoReply(Outcome.TOO_LATE, "the deadline passed while it waited")
+        prompt = self._prompt(room, job.line)
+        request = LLMRequest(
+            prompt.messages(),
+            model=room.config.llm_model,
+            deadline_seconds=remaining,
+            correlation_id=job.line.correlation_id,
+            asker=job.line.user.lower(),
+            shorten=prompt.shortened,
+        )
+        taken: LLMResponse | LLMError
         try:
-            response = await self._model.generate(self._request(room, job, remaining))
+            taken = await self._model.generate(request)
         except asyncio.CancelledError:
             # Whether the request had gone out can't be told; it counts as if it had.
             job.permit.spend(self._clock.monotonic())
             raise
         except LLMError as error:
-            record.model_seconds = self._clock.monotonic() - started
-            return self._failed(room, job, error, record)
-        record.model_seconds = self._clock.monotonic() - started
-        job.permit.spend(self._clock.monotonic())
-        _note(response, record)
-        return self._checked(room, job, response.content, record)
+            taken = error
+        now = self._clock.monotonic()
+        if taken.attempts:
+            job.permit.spend(now)
+        record.model_seconds = now - started
+        _note(taken, record)
+        if isinstance(taken, LLMError):
+            return _failed(room, job.line, taken)
+        return _checked(room, prompt, taken.content, record)
 
     async def wants_to_take_part(
         self, room: Room, tick: ChatLine, config: ContextualTriggerConfig
@@ -156,66 +148,44 @@ class ChatAgent(BaseAgent):
             tag=secrets.token_hex(6),
         )
 
-    def _request(self, room: Room, job: Job, remaining: float) -> LLMRequest:
-        prompt = self._prompt(room, job.line)
-        return LLMRequest(
-            prompt.messages(),
-            model=room.config.llm_model,
-            deadline_seconds=remaining,
-            correlation_id=job.line.correlation_id,
-            asker=job.line.user.lower(),
-            shorten=prompt.shortened,
-        )
 
-    def _context(self, room: Room, line: ChatLine) -> list[str]:
-        """The conversation as far as it was remembered, and what is answered, if that is a line."""
-        lines = room.conversation(line, self._clock.time())
-        before = [f"{each.user}: {each.text}" for each in lines]
-        return before if line.kind is LineKind.TICK else [*before, f"{line.user}: {line.text}"]
+def _job(room: Room, message: UserMessage, now: float) -> Job:
+    """`message` as an admitted line that counts in no limit."""
+    heard_at = message.timestamp.timestamp()
+    origin = Origin(Dialect.PLAIN, "")
+    line = ChatLine(
+        LineKind.CHAT, message.user_id, message.content, message.id, origin, heard_at, now
+    )
+    record = DecisionRecord(message.id, room.config.name, line.user, heard_at, line.kind, None)
+    return Job(line, Permit([], []), record, now + room.config.replies.deadline_seconds)
 
-    def _failed(self, room: Room, job: Job, error: LLMError, record: ReplyRecord) -> NoReply:
-        if error.attempts:
-            job.permit.spend(self._clock.monotonic())
-            record.provider = error.attempt_log[-1].provider
-            record.model = error.attempt_log[-1].model
-        record.attempts = error.attempts
-        told = _told(error, room)
-        log.warning(
-            "llm.failed",
-            extra={
-                "channel": job.record.channel,
-                "correlation_id": job.record.correlation_id,
-                "code": error.code,
-                "attempts": error.attempts,
-                "error": told,
-            },
-        )
-        if isinstance(error, DeadlineExceededError):
-            return NoReply(Outcome.TOO_LATE, told)
-        if _is_empty(error):
-            return NoReply(Outcome.EMPTY_REPLY, told)
-        return NoReply(Outcome.LLM_FAILED, told)
 
-    def _checked(self, room: Room, job: Job, answer: str, record: ReplyRecord) -> str | NoReply:
-        processed = room.processor.process(
-            answer,
-            line=job.line.text,
-            own_names=room.own_names,
-            recent_own_lines=tuple(room.own_lines),
-            asker=job.line.user,
-            others=room.names(),
-        )
-        record.filters = processed.steps
-        if processed.refusal is not None:
-            return _filtered(room, processed.refusal, record)
-        record.relevance = relevance(self._context(room, job.line), processed.text)
-        if record.relevance < room.config.response_processing.min_relevance:
-            return _filtered(room, FilterReason.IRRELEVANT, record)
-        guarded = room.guard.check(processed.text)
-        if not isinstance(guarded, Guarded):
-            return _filtered(room, guarded.reason, record)
-        record.filters += tuple(f"guard:{change}" for change in guarded.changes)
-        return guarded.text
+def _note(taken: LLMResponse | LLMError, record: ReplyRecord) -> None:
+    record.attempts = taken.attempts
+    if taken.attempt_log:
+        # As it was asked for: what a server calls itself may be anything, and of any length.
+        record.provider = taken.attempt_log[-1].provider
+        record.model = taken.attempt_log[-1].model
+    if isinstance(taken, LLMResponse):
+        record.prompt_tokens = taken.usage.prompt_tokens
+        record.completion_tokens = taken.usage.completion_tokens
+
+
+def _failed(room: Room, line: ChatLine, error: LLMError) -> NoReply:
+    told = _told(error, room)
+    log.warning(
+        "llm.failed",
+        extra={
+            "channel": room.config.name,
+            "correlation_id": line.correlation_id,
+            "code": error.code,
+            "attempts": error.attempts,
+            "error": told,
+        },
+    )
+    if isinstance(error, DeadlineExceededError):
+        return NoReply(Outcome.TOO_LATE, told)
+    return NoReply(Outcome.EMPTY_REPLY if _is_empty(error) else Outcome.LLM_FAILED, told)
 
 
 def _is_empty(error: LLMError) -> bool:
@@ -237,6 +207,29 @@ def _told(error: LLMError, room: Room) -> str:
     return f"{error.provider}: {error.code} (HTTP {error.status}){rest}"
 
 
+def _checked(room: Room, prompt: Prompt, answer: str, record: ReplyRecord) -> str | NoReply:
+    """The answer as it may be said: through processor, relevance and guard."""
+    processed = room.processor.process(
+        answer,
+        line=prompt.line.text,
+        own_names=room.own_names,
+        recent_own_lines=tuple(room.own_lines),
+        asker=prompt.line.user,
+        others=room.names(),
+    )
+    record.filters = processed.steps
+    if processed.refusal is not None:
+        return _filtered(room, processed.refusal, record)
+    record.relevance = relevance(prompt.spoken(), processed.text)
+    if record.relevance < room.config.response_processing.min_relevance:
+        return _filtered(room, FilterReason.IRRELEVANT, record)
+    guarded = room.guard.check(processed.text)
+    if not isinstance(guarded, Guarded):
+        return _filtered(room, guarded.reason, record)
+    record.filters += tuple(f"guard:{change}" for change in guarded.changes)
+    return guarded.text
+
+
 def _filtered(room: Room, reason: FilterReason, record: ReplyRecord) -> NoReply:
     room.tally.filtered[reason.value] += 1
     record.filters += (f"refused:{reason.value}",)
@@ -244,27 +237,11 @@ def _filtered(room: Room, reason: FilterReason, record: ReplyRecord) -> NoReply:
     return NoReply(outcome, reason.value)
 
 
-def _note(response: LLMResponse, record: ReplyRecord) -> None:
-    record.provider = response.provider
-    # As it was asked for: what a server calls itself may be anything, and of any length.
-    record.model = response.attempt_log[-1].model if response.attempt_log else ""
-    record.attempts = response.attempts
-    record.prompt_tokens = response.usage.prompt_tokens
-    record.completion_tokens = response.usage.completion_tokens
-
-
-def reply_fields(record: ReplyRecord) -> Mapping[str, Any]:
+def reply_fields(record: ReplyRecord) -> dict[str, Any]:
     """What a log line says of a reply."""
-    return {
-        "provider": record.provider,
-        "model": record.model,
-        "attempts": record.attempts,
-        "queued_seconds": _rounded(record.queued_seconds),
-        "model_seconds": _rounded(record.model_seconds),
-        "total_seconds": _rounded(record.total_seconds),
-        "filters": list(record.filters),
+    seconds = {
+        name: None if (value := getattr(record, name)) is None else round(value, 3)
+        for name in ("queued_seconds", "model_seconds", "total_seconds")
     }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
+    taken = {"provider": record.provider, "model": record.model, "attempts": record.attempts}
+    return {**taken, **seconds, "filters": list(record.filters)}

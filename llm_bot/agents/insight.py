@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager
 
 import msgspec
 
@@ -32,9 +32,6 @@ times as long as all else that the daemon does about a line."""
 
 LINES_AT_ONCE = 3
 """Looked at before others get their turn: 2 ms of the longest and oddest lines."""
-
-_CONVERSATION = StreamTrack.CONVERSATION
-_NOTHING = Spoken("", "", 0.0)
 
 
 class InsightSettings(msgspec.Struct, frozen=True):
@@ -63,15 +60,28 @@ class InsightSettings(msgspec.Struct, frozen=True):
         )
 
 
+@contextmanager
+def errors_logged_once(channel: str, seen: set[str]) -> Iterator[None]:
+    """Nothing gets out: a bug is told in full, once of each kind, which is noted in `seen`."""
+    try:
+        yield
+    except Exception as error:
+        kind = type(error).__name__
+        if kind not in seen:
+            seen.add(kind)
+            log.exception("insight.error", extra={"channel": channel})
+
+
 class InsightAgent(BaseAgent):
     """Observes one room. `on_insight` is told of each insight, once it is in the track.
 
-    What hears the room only notes lines, which costs an append; `tick` looks at them, now and then.
-    Nothing here raises: what goes wrong is logged once of each kind.
+    What hears the room adds lines to the buffer; `tick` looks at them, now and then. Nothing here
+    raises: what goes wrong is logged once of each kind.
 
-    >>> agent = InsightAgent(StreamBuffer(), InsightSettings("FilmNight", shows_text=True))
-    >>> agent.note_line(WindowLine("newt", "is there more popcorn?", 1000.0))
-    1
+    >>> buffer = StreamBuffer()
+    >>> agent = InsightAgent(buffer, InsightSettings("FilmNight", shows_text=True))
+    >>> line = WindowLine("newt", "is there more popcorn?", 1000.0)
+    >>> number = buffer.add(StreamTrack.CONVERSATION, line)
     >>> agent.tick(1010.0)
     []
     >>> [(insight.kind.value, insight.sequence, insight.words) for insight in agent.tick(1130.0)]
@@ -88,22 +98,19 @@ class InsightAgent(BaseAgent):
     ) -> None:
         super().__init__("insight")
         self._buffer = buffer
-        # Of the daemon, for every public line: a method would cost as much as it does.
-        self.note_line: Callable[[WindowLine], int] = partial(buffer.add, _CONVERSATION)
         self._clock = clock or SystemClock()
         self._on_insight = on_insight
-        self._seen = buffer.last
         self._failures: set[str] = set()
         self._settings = settings
         self.forget()
 
     @property
     def settings(self) -> InsightSettings:
+        """What it knows of its room; what was watched otherwise before is forgotten."""
         return self._settings
 
     @settings.setter
     def settings(self, settings: InsightSettings) -> None:
-        """Others from now on. What was watched is forgotten only where it was watched otherwise."""
         old, self._settings = self._settings, settings
         watched = (settings.is_enabled, settings.topic_interval, settings.names)
         if watched != (old.is_enabled, old.topic_interval, old.names):
@@ -118,6 +125,9 @@ class InsightAgent(BaseAgent):
         self._topics = TopicWatch(self._settings.topic_interval, self._settings.names)
         self._questions = QuestionWatch(self._settings.names)
 
+    def _nothing_gets_out(self) -> AbstractContextManager[None]:
+        return errors_logged_once(self._settings.channel, self._failures)
+
     # --- what the daemon tells it ---
 
     def note_reply(self, record: DecisionRecord) -> list[Insight]:
@@ -125,19 +135,15 @@ class InsightAgent(BaseAgent):
 
         For a private message the insight holds the value and nothing else.
         """
-        try:
-            return self._replied(record) if self._settings.is_enabled else []
-        except Exception as error:  # noqa: BLE001 - an observation must not break a reply
-            self._failed(error)
-            return []
+        with self._nothing_gets_out():
+            return [self._replied(record)] if self._settings.is_enabled else []
+        return []
 
     def tick(self, now: float) -> list[Insight]:
         """Look at what was said since the last time; `now` is epoch seconds."""
-        try:
-            return [one for made in self._look(now) for one in made]
-        except Exception as error:  # noqa: BLE001 - it runs beside the room and must not end it
-            self._failed(error)
-            return []
+        with self._nothing_gets_out():
+            return [insight for portion in self._look(now) for insight in portion]
+        return []
 
     async def run(self, *, phase: float = 0.0) -> None:
         """Tick until cancelled, a portion at a time: the rooms share one loop.
@@ -146,16 +152,14 @@ class InsightAgent(BaseAgent):
         """
         await self._clock.sleep(TICK_SECONDS * (1 - phase))
         while True:
-            try:
+            with self._nothing_gets_out():
                 for _ in self._look(self._clock.time()):
                     await asyncio.sleep(0)
-            except Exception as error:  # noqa: BLE001 - as in `tick`
-                self._failed(error)
             await self._clock.sleep(TICK_SECONDS)
 
     async def process_message(self, message: UserMessage) -> AgentResponse | None:
         """Add `message` to the conversation and look at it. It never answers."""
-        self._buffer.add(_CONVERSATION, message)
+        self._buffer.add(StreamTrack.CONVERSATION, message)
         self.tick(message.timestamp.timestamp())
         return None
 
@@ -168,92 +172,86 @@ class InsightAgent(BaseAgent):
             self._seen = until - LINES_A_TICK
             self._watch_anew()
         while self._settings.is_enabled and self._seen < until:
-            after, limit = self._seen, LINES_AT_ONCE
-            said = self._buffer.read(_CONVERSATION, after=after, until=until, limit=limit)
+            said = self._buffer.read(
+                StreamTrack.CONVERSATION, after=self._seen, until=until, limit=LINES_AT_ONCE
+            )
             # Noted first: a line that can't be looked at isn't looked at again.
             self._seen = said.sequences[-1] if said else until
             if said.lost:  # among them may have been answers
                 self._watch_anew()
-            pairs = zip(said.sequences, said, strict=True)
-            yield [one for at, item in pairs for one in self._noted(item, at, now)]
+            lines = map(_spoken, said, said.sequences)
+            yield [one for line in lines if line for one in self._noted(line, now)]
         self._seen = max(self._seen, until)
         if self._settings.is_enabled:
             yield self._unanswered(self._questions.tick(now), now)
 
-    def _noted(self, item: object, sequence: int, now: float) -> list[Insight]:
-        line = _spoken(item, sequence)
-        if line is None or line.text.startswith(self._settings.ignored_prefixes):
+    def _noted(self, line: Spoken, now: float) -> list[Insight]:
+        if line.text.startswith(self._settings.ignored_prefixes):
             return []
         made = self._unanswered(self._questions.note(line), now)
         change = self._topics.note(line) if self._settings.topic_interval else None
         if change is not None:
-            first, value = change.first, change.difference
-            made.append(self._add(InsightKind.TOPIC, first, now, value, words=change.words))
+            made.append(
+                self._add(InsightKind.TOPIC, now, change.first, change.difference, change.words)
+            )
         return made
 
     def _unanswered(self, late: list[Unanswered], now: float) -> list[Insight]:
-        return [self._add(InsightKind.QUESTION, one.asked, now, words=one.words) for one in late]
+        return [self._add(InsightKind.QUESTION, now, one.asked, words=one.words) for one in late]
 
-    def _replied(self, record: DecisionRecord) -> list[Insight]:
-        now, asked = self._clock.time(), record.correlation_id
+    def _replied(self, record: DecisionRecord) -> Insight:
+        now = self._clock.time()
         value = record.reply.relevance if record.reply is not None else None
         if record.event == LineKind.PM:
-            return [self._add(InsightKind.RELEVANCE, _NOTHING, now, value, is_private=True)]
+            return self._add(InsightKind.RELEVANCE, now, None, value)
+        asked = record.correlation_id
         self._questions.note_answered(asked)
         about = Spoken("", "", now, False, asked, self._number_of(asked))
-        return [self._add(InsightKind.RELEVANCE, about, now, value)]
+        return self._add(InsightKind.RELEVANCE, now, about, value)
 
     def _number_of(self, correlation_id: str) -> int:
         """The number of the newest line with that id, 0 where it is gone, or nobody said it."""
-        said = self._buffer.read(_CONVERSATION)
-        for sequence, item in zip(reversed(said.sequences), reversed(said), strict=True):
-            name = "correlation_id" if type(item) is WindowLine else "id"
-            if getattr(item, name, None) == correlation_id:
+        said = self._buffer.read(StreamTrack.CONVERSATION)
+        for item, sequence in zip(reversed(said), reversed(said.sequences), strict=True):
+            if correlation_id == getattr(item, "correlation_id", getattr(item, "id", None)):
                 return sequence
         return 0
 
     def _add(
         self,
         kind: InsightKind,
-        about: Spoken,
         now: float,
+        about: Spoken | None,
         value: float | None = None,
-        *,
         words: tuple[str, ...] = (),
-        is_private: bool = False,
     ) -> Insight:
+        """Tell of a line; of None: of a private one, which nobody is told of."""
         insight = Insight(
             kind=kind,
             conversation_id=self._settings.channel,
             time=now,
-            sequence=about.sequence,
-            correlation_id=about.correlation_id,
+            sequence=about.sequence if about else 0,
+            correlation_id=about.correlation_id if about else "",
             value=value,
             words=words if self._settings.shows_text else (),
-            is_private=is_private,
+            is_private=about is None,
         )
         self._buffer.add(StreamTrack.INSIGHTS, insight)
         if self._on_insight is not None:
             self._on_insight(insight)
         return insight
 
-    def _failed(self, error: Exception) -> None:
-        """A bug: told in full, once of each kind."""
-        kind = type(error).__name__
-        if kind not in self._failures:
-            self._failures.add(kind)
-            log.error("insight.error", exc_info=error, extra={"channel": self._settings.channel})
-
 
 def _spoken(item: object, sequence: int) -> Spoken | None:
     """An item of the conversation track as a line, None where it is none."""
-    if type(item) is WindowLine:
+    if isinstance(item, WindowLine):
         return Spoken(
             item.user, cut(item.text), item.time, item.is_own, item.correlation_id, sequence
         )
-    if not isinstance(item, UserMessage | AgentResponse):
+    if isinstance(item, UserMessage):
+        user, is_own = item.user_id, False
+    elif isinstance(item, AgentResponse):
+        user, is_own = item.agent_name, True
+    else:
         return None
-    user = item.user_id if isinstance(item, UserMessage) else item.agent_name
-    is_own = isinstance(item, AgentResponse)
-    said_at = item.timestamp.timestamp()
-    return Spoken(user, cut(item.content), said_at, is_own, item.id, sequence)
+    return Spoken(user, cut(item.content), item.timestamp.timestamp(), is_own, item.id, sequence)

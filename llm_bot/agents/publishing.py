@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
+from llm_bot.agents.insight import errors_logged_once
 from llm_bot.agents.schemas import Insight
 from llm_bot.errors import BusError
 from llm_bot.insights.stream_buffer import StreamBuffer, StreamTrack
@@ -37,20 +38,13 @@ async def publish_insights(
     async for insight in buffer.follow(StreamTrack.INSIGHTS, after=buffer.last):
         if not isinstance(insight, Insight) or insight.is_private:
             continue
-        try:
-            if not is_wanted():
-                continue
-            await send(insight.model_dump_json().encode())
-            is_failing = False
-        except BusError as error:
-            if not is_failing:
-                log.info(
-                    "insight.not_published",
-                    extra={"channel": insight.channel, "error": str(error)},
-                )
-            is_failing = True
-        except Exception as error:
-            kind = type(error).__name__
-            if kind not in failures:
-                failures.add(kind)
-                log.exception("insight.error", extra={"channel": insight.channel})
+        with errors_logged_once(insight.channel, failures):
+            try:
+                if is_wanted():
+                    await send(insight.model_dump_json().encode())
+                    is_failing = False
+            except BusError as error:
+                if not is_failing:
+                    names = {"channel": insight.channel, "error": str(error)}
+                    log.info("insight.not_published", extra=names)
+                is_failing = True

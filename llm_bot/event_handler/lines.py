@@ -172,12 +172,12 @@ class LineHandler:
     def _admit(self, line: ChatLine, decision: Admit) -> None:
         record = self._record(line, decision)
         self._room.loops(line).note_answered(line.user.lower(), line.arrived)
-        job = Job(line, decision.trigger, decision.permit, record, self._deadline(line))
+        job = Job(line, decision.permit, record, self._deadline(line))
         self._room.add_job(job)
 
     def _replace(self, line: ChatLine, decision: Replace, older: Job) -> None:
         record = self._record(line, decision)
-        job = Job(line, decision.trigger, older.permit, record, self._deadline(line))
+        job = Job(line, older.permit, record, self._deadline(line))
         self._room.lane(line.kind).replace(older, job)
         self._room.conclude(older.record, Outcome.SUPERSEDED)
 

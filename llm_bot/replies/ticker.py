@@ -111,7 +111,7 @@ class Ticker:
             return decision
         room.tally.triggers_fired[armed.kind] += 1
         deadline = tick.arrived + room.config.replies.deadline_seconds
-        room.add_job(Job(tick, armed, decision.permit, record, deadline))
+        room.add_job(Job(tick, decision.permit, record, deadline))
         return None
 
     def _make_tick(self, origin: Origin) -> ChatLine:

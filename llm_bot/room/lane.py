@@ -9,14 +9,12 @@ import msgspec
 from llm_bot.decisions import DecisionRecord
 from llm_bot.models import ChatLine
 from llm_bot.rate_limiter import Permit
-from llm_bot.triggers.configured import ConfiguredTrigger
 
 
 class Job(msgspec.Struct, eq=False):
     """An admitted line on its way to a reply. `deadline` is a monotonic time in seconds."""
 
     line: ChatLine
-    trigger: ConfiguredTrigger
     permit: Permit
     record: DecisionRecord
     deadline: float

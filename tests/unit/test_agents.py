@@ -17,11 +17,10 @@ import pydantic
 import pytest
 
 import llm_bot.demo
-from llm_bot.agents.base import BaseAgent
+from llm_bot.agents.base import AgentRegistry, BaseAgent
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.agents.insight import LINES_A_TICK, TICK_SECONDS, InsightAgent, InsightSettings
 from llm_bot.agents.publishing import insights_subject, publish_insights
-from llm_bot.agents.registry import AgentRegistry
 from llm_bot.agents.schemas import AgentResponse, Insight, UserMessage
 from llm_bot.bus import EventBus
 from llm_bot.context_window import WindowLine
@@ -210,7 +209,7 @@ class Observed:
     def say(self, *texts: str, user: str = "", **fields: Any) -> None:
         for i, text in enumerate(texts):
             who = user or ("ann", "bob", "cleo")[i % 3]
-            self.agent.note_line(WindowLine(who, text, self.clock.time(), **fields))
+            self.buffer.add(CONVERSATION, WindowLine(who, text, self.clock.time(), **fields))
 
     def later(self, seconds: float) -> list[Insight]:
         self.clock.advance(seconds)
@@ -228,7 +227,7 @@ def test_relevance_of_a_reply():
     scene = Observed()
     line = WindowLine("alice", "what year is the car from?", 1.0, False, "id-1")
     scene.say("nice shark")
-    scene.agent.note_line(line)
+    scene.buffer.add(CONVERSATION, line)
     scene.say("what a night")
     (insight,) = scene.agent.note_reply(replied(relevance=0.7))
     assert scene.told == [insight] == scene.buffer.read(INSIGHTS)
@@ -498,7 +497,9 @@ async def test_run_outlives_what_goes_wrong(caplog):
     running = asyncio.create_task(agent.run())
     await asyncio.sleep(0)
     for _ in range(3):
-        agent.note_line(WindowLine("alice", "who is the tall one?", scene.clock.time()))
+        scene.buffer.add(
+            CONVERSATION, WindowLine("alice", "who is the tall one?", scene.clock.time())
+        )
         for _ in range(4):
             scene.clock.advance(100)
             await asyncio.sleep(0)
@@ -523,7 +524,7 @@ def test_film_night_has_one_topic():
         if line["subject"].endswith(".chatmsg")
     ]
     for at, payload in said:
-        scene.agent.note_line(WindowLine(payload["username"], payload["msg"], at))
+        scene.buffer.add(CONVERSATION, WindowLine(payload["username"], payload["msg"], at))
         scene.agent.tick(at)
     assert {one.kind for one in scene.told} == {InsightKind.QUESTION}
     said_at = scene.buffer.read(CONVERSATION)

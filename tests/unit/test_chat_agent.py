@@ -8,7 +8,6 @@ import pytest
 
 from llm_bot import llm_client
 from llm_bot.agents.chat import ChatAgent, NoReply, reply_fields
-from llm_bot.config import MentionTriggerConfig
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.llm_client import LLMError, LLMRequest, LLMResponse
@@ -16,8 +15,7 @@ from llm_bot.models import ChatLine, Media
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.room import Room
 from llm_bot.room.lane import Job
-from llm_bot.triggers.configured import ConfiguredTrigger, room_demand, user_demand
-from llm_bot.triggers.mention import MentionTrigger
+from llm_bot.triggers.configured import room_demand, user_demand
 from tests.fakes import ManualClock, ScriptedLLM, llm_failure
 from tests.unit import builders
 
@@ -66,11 +64,8 @@ class Scene:
         now = self.clock.monotonic()
         permit = self.limiter.admit(demands, now)
         assert isinstance(permit, Permit)
-        trigger = ConfiguredTrigger.arm(
-            MentionTrigger(["MyBot"]), MentionTriggerConfig(type="mention"), self.room.key
-        )
         record = DecisionRecord("id-1", "MyChannel", "alice", 0.0, "chat", None)
-        return Job(self.line, trigger, permit, record, now + within)
+        return Job(self.line, permit, record, now + within)
 
     async def ask(self, model: ScriptedLLM | None = None, **job: float) -> str | NoReply:
         agent = ChatAgent(model or self.model, self.clock)

@@ -431,7 +431,7 @@ class TestReplacement:
         job = bench.room.public_lane.take()
         assert job is not None
         assert job.deadline == bench.clock.now + 45.0
-        assert job.trigger.kind == "keyword"
+        assert job.record.trigger == "keyword"
 
     def test_it_inherits_the_permit_before_limits_are_looked_at(self):
         tight = {**UNLIMITED, "max_per_user_per_minute": 1, "global_cooldown_seconds": 5.0}

@@ -8,21 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot.config import PmTriggerConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room.lane import Job, Lane
-from llm_bot.triggers.configured import ConfiguredTrigger
-from llm_bot.triggers.pm import PmTrigger
 from tests.unit.builders import ARRIVED, HEARD_AT, line
 
 
 def job(user: str = "alice") -> Job:
     """An admitted line of `user`."""
-    armed = ConfiguredTrigger.arm(PmTrigger(), PmTriggerConfig(type="pm"), "mychannel")
     permit = RateLimiter().admit([], ARRIVED)
     record = DecisionRecord("id-1", "MyChannel", user, HEARD_AT, "chat", None)
-    return Job(line(user=user), armed, permit, record, ARRIVED + 45)  # type: ignore[arg-type]
+    return Job(line(user=user), permit, record, ARRIVED + 45)  # type: ignore[arg-type]
 
 
 class TestLane:

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot.agents.prompts import (
-    Prompt,
-    conversation_lines,
-    fill,
-    flat_name,
-    one_line,
-    system_message,
-)
-from llm_bot.config import PROMPT_FIELDS, RoomConfig
+from llm_bot.agents.prompts import Prompt, fill, flat_name, one_line
+from llm_bot.config import PROMPT_FIELDS
 from llm_bot.context_window import WindowLine
 from llm_bot.models import ChatLine
 from tests.unit.builders import line, pm, room_config
@@ -92,8 +85,8 @@ class TestWholePrompt:
 
     def test_system_message(self) -> None:
         """The operator's prompt, then what never changes about the bot and the room."""
-        config = room_config(channel={"system_prompt": " Be kind. \n"})
-        assert system_message(config, BOT) == (
+        system, _ = prompt(channel={"system_prompt": " Be kind. \n"}).messages()
+        assert system.content == (
             "Be kind.\n\nYour name in the chat is MyBot. The room is called MyChannel."
             " A line of yours has at most 200 characters."
         )
@@ -174,10 +167,8 @@ class TestConversationLines:
     )
     def test_written(self, one: WindowLine, names: bool, stamps: bool, written: str) -> None:
         """Who spoke stands first, always: without names it is somebody."""
-        lines = conversation_lines(
-            [one], own_name=BOT, include_usernames=names, include_timestamps=stamps
-        )
-        assert lines == [written]
+        window = {"include_usernames": names, "include_timestamps": stamps}
+        assert fenced(user_message(prompt(None, one, context_window=window))) == [written]
 
 
 class TestNames:
@@ -282,8 +273,3 @@ class TestForgery:
         found = prompt(line(text, user=user), said(user, text), media=media)
         for message in found.messages():
             str(message.content).encode()
-
-    def test_config_is_what_it_was(self) -> None:
-        """Making a prompt changes nothing."""
-        config: RoomConfig = room_config()
-        assert Prompt(config, BOT, line(), (), "", TAG).messages() == prompt(line()).messages()

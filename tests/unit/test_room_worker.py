@@ -11,7 +11,6 @@ import pytest
 from llm_bot import llm_client
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
-from llm_bot.config import MentionTriggerConfig
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.llm_client import LLMRequest, LLMResponse
 from llm_bot.models import ChatLine
@@ -20,8 +19,7 @@ from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
 from llm_bot.replies.worker import LaneWorker
 from llm_bot.room.lane import Job
-from llm_bot.triggers.configured import ConfiguredTrigger, room_demand, user_demand
-from llm_bot.triggers.mention import MentionTrigger
+from llm_bot.triggers.configured import room_demand, user_demand
 from tests.fakes import ScriptedLLM, llm_failure
 from tests.servers import eventually
 from tests.unit import builders
@@ -82,15 +80,12 @@ class Scene:
         """A line of `user` is admitted."""
         now = self.clock.monotonic()
         line: ChatLine = builders.line("MyBot: hi", user=user, arrived=now, correlation_id=user)
-        trigger = ConfiguredTrigger.arm(
-            MentionTrigger(["MyBot"]), MentionTriggerConfig(type="mention"), self.room.key
-        )
         limits = self.room.config.rate_limits
         demands = [room_demand(self.room.key, limits), user_demand(user, limits)]
         permit = self.limiter.admit(demands, now)
         assert isinstance(permit, Permit)
         record = DecisionRecord(user, "MyChannel", user, line.heard_at, "chat", None)
-        job = Job(line, trigger, permit, record, now + within)
+        job = Job(line, permit, record, now + within)
         self.room.public_lane.put(job)
         self.worker.wake()
         return job
