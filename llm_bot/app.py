@@ -18,7 +18,8 @@ from llm_bot.observability.metrics import Metrics
 from llm_bot.observability.queries import DecisionQueries
 from llm_bot.ports import Bus, Clock, SystemClock
 from llm_bot.rate_limiter import RateLimiter
-from llm_bot.replies.delivery import RETRY_SECONDS, OutboundBuffer
+from llm_bot.replies.delivery import RETRY_SECONDS
+from llm_bot.replies.services import OutboundBuffer, SharedServices
 from llm_bot.room import Room, RoomObserver
 from llm_bot.room.tally import Tally
 from llm_bot.runtime.announcer import Announcer
@@ -27,7 +28,6 @@ from llm_bot.runtime.command_service import CommandService
 from llm_bot.runtime.model import SwappableModel
 from llm_bot.runtime.reload import Load, RunningConfig
 from llm_bot.runtime.rooms import Rooms
-from llm_bot.runtime.shared import SharedServices
 from llm_bot.runtime.status import Status
 from llm_bot.runtime.systemd import ServiceManager
 from llm_bot.shutdown_handler import unless_stopped

@@ -17,7 +17,6 @@ from llm_bot.room.lane import Job
 from llm_bot.room.replays import Freshness
 from llm_bot.triggers.configured import first_match
 from llm_bot.triggers.decide import NO_MATCH, Admit, Decision, Replace, Silent, decide
-from llm_bot.triggers.gates import RoomFacts
 
 log = logging.getLogger(__name__)
 
@@ -135,29 +134,18 @@ class LineHandler:
             return
         for armed in triggers[: first[0] + 1]:
             evaluated[armed.kind] += 1
-        lane = room.lane(line.kind)
-        waiting = lane.waiting(line.user.lower())
-        circumstances = RoomFacts(
-            now=line.arrived,
-            is_silenced=room.config.silenced,
-            is_loop=room.loops(line).is_loop(line.user.lower(), line.arrived),
-            media_frees_in=room.media_frees_in(line.arrived),
-            media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
-            has_waiting=waiting is not None,
-            queue_room=lane.room,
-        )
         decision = decide(
             line,
             triggers,
             first,
             limits=room.config.rate_limits,
             limiter=self._limiter,
-            circumstances=circumstances,
+            circumstances=room.facts(line, line.arrived),
             rng=self._rng,
         )
-        self._act(line, decision, waiting)
+        self._act(line, decision)
 
-    def _act(self, line: ChatLine, decision: Decision, waiting: Job | None) -> None:
+    def _act(self, line: ChatLine, decision: Decision) -> None:
         tally = self._room.tally
         if isinstance(decision, Silent):
             tally.triggers_suppressed[decision.trigger, decision.outcome.value] += 1
@@ -166,8 +154,8 @@ class LineHandler:
         tally.triggers_fired[decision.trigger.kind] += 1
         if isinstance(decision, Admit):
             self._admit(line, decision)
-        elif waiting is not None:
-            self._replace(line, decision, waiting)
+        else:
+            self._replace(line, decision)
 
     def _admit(self, line: ChatLine, decision: Admit) -> None:
         record = self._record(line, decision)
@@ -175,10 +163,13 @@ class LineHandler:
         job = Job(line, decision.permit, record, self._deadline(line))
         self._room.add_job(job)
 
-    def _replace(self, line: ChatLine, decision: Replace, older: Job) -> None:
+    def _replace(self, line: ChatLine, decision: Replace) -> None:
+        lane = self._room.lane(line.kind)
+        older = lane.waiting(line.user.lower())
+        assert older is not None  # noqa: S101 - or the decision were another
         record = self._record(line, decision)
         job = Job(line, older.permit, record, self._deadline(line))
-        self._room.lane(line.kind).replace(older, job)
+        lane.replace(older, job)
         self._room.conclude(older.record, Outcome.SUPERSEDED)
 
     def _deadline(self, line: ChatLine) -> float:

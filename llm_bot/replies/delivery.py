@@ -16,7 +16,7 @@ from llm_bot.errors import (
     UnsupportedByBusError,
 )
 from llm_bot.models import ChatLine, LineKind, Origin
-from llm_bot.ports import Bus, Clock
+from llm_bot.replies.services import SharedServices
 from llm_bot.response_processor.guard import is_publishable_name
 from llm_bot.room import Room
 from llm_bot.room.confirmations import Sent
@@ -41,46 +41,14 @@ COMMANDS_OFF = "Not connected or sender not available"
 """What the connector answers when commands are switched off in its configuration."""
 
 
-class OutboundBuffer:
-    """How many replies of all rooms wait for the bus to come back, bounded."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self.depth = 0
-
-    async def wait(self, bus: Bus, seconds: float) -> bool:
-        """Wait for the bus; false if there was no place. Raises TimeoutError."""
-        if self.depth >= self._size:
-            return False
-        self.depth += 1
-        try:
-            # Not `wait_for`: Python 3.11's loses a cancellation that comes with the connection.
-            async with asyncio.timeout(seconds):
-                await bus.wait_connected()
-        finally:
-            self.depth -= 1
-        return True
-
-
 class RoomDelivery:
     """Says the lines of one room. Its two lanes take turns here."""
 
-    def __init__(
-        self,
-        room: Room,
-        *,
-        bus: Bus,
-        clock: Clock,
-        buffer: OutboundBuffer,
-        source: str,
-        request_timeout: float,
-    ) -> None:
+    def __init__(self, room: Room, shared: SharedServices) -> None:
         self._room = room
-        self._bus = bus
-        self._clock = clock
-        self._buffer = buffer
-        self._source = source
-        self._request_timeout = request_timeout
+        self._shared = shared
+        self._bus = shared.bus
+        self._clock = shared.clock
         self._has_answered = False
         self._turn = asyncio.Lock()
         self._timers: dict[Sent, asyncio.TimerHandle] = {}
@@ -123,7 +91,7 @@ class RoomDelivery:
                 return None
             else:
                 try:
-                    if not await self._buffer.wait(self._bus, left):
+                    if not await self._shared.buffer.wait(self._bus, left):
                         return _failed("the outbound buffer is full")
                 except TimeoutError:
                     return NoReply(Outcome.TOO_LATE, "the bus was away until the deadline")
@@ -175,12 +143,12 @@ class RoomDelivery:
                 there to take it.
         """
         now = self._clock.time()
-        with_headers = headers(line.correlation_id, source=self._source, now=now)
+        with_headers = headers(line.correlation_id, source=self._shared.source, now=now)
         request = robot_request(
             sent.text,
             sent.to,
             self._address(line.origin),
-            source=self._source,
+            source=self._shared.source,
             request_id=line.correlation_id,
             now=now,
         )
@@ -189,7 +157,7 @@ class RoomDelivery:
                 answer = await self._bus.request(
                     request.subject,
                     request.body,
-                    timeout=self._request_timeout,
+                    timeout=self._shared.request_timeout,
                     headers=with_headers,
                     accept=is_robot_reply,
                 )

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
-from llm_bot.agents.chat import ChatAgent
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.llm_client import LLMError
-from llm_bot.models import ChatLine, LineKind, Origin
-from llm_bot.ports import Clock
-from llm_bot.rate_limiter import RateLimiter
+from llm_bot.models import ChatLine, LineKind
 from llm_bot.replies.bugs import caught
+from llm_bot.replies.services import SharedServices
 from llm_bot.room import Room
 from llm_bot.room.lane import Job
 from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import ContextualTrigger
 from llm_bot.triggers.decide import Silent, admit_tick, decide_tick
-from llm_bot.triggers.gates import RoomFacts
 from llm_bot.wire import new_correlation_id
 
 log = logging.getLogger(__name__)
@@ -27,20 +23,12 @@ log = logging.getLogger(__name__)
 class Ticker:
     """Looks at the room now and then, and asks the model whether to say something unasked."""
 
-    def __init__(
-        self,
-        room: Room,
-        *,
-        agent: ChatAgent,
-        limiter: RateLimiter,
-        clock: Clock,
-        rng: Callable[[], float],
-    ) -> None:
+    def __init__(self, room: Room, shared: SharedServices) -> None:
         self._room = room
-        self._agent = agent
-        self._limiter = limiter
-        self._clock = clock
-        self._rng = rng
+        self._agent = shared.agent
+        self._limiter = shared.limiter
+        self._clock = shared.clock
+        self._rng = shared.rng
 
     async def run(self) -> None:
         """Tick until cancelled, or until a reload has taken the trigger away."""
@@ -54,8 +42,25 @@ class Ticker:
         if room.contextual is None or room.origin is None:
             return  # nothing was heard yet, so there is nothing to say and nowhere to say it
         trigger, armed = room.contextual
-        tick = self._make_tick(room.origin)
-        record = self._record(tick)
+        tick = ChatLine(
+            kind=LineKind.TICK,
+            user="",
+            text="",
+            correlation_id=new_correlation_id(),
+            origin=room.origin,
+            heard_at=self._clock.time(),
+            arrived=self._clock.monotonic(),
+        )
+        record = DecisionRecord(
+            correlation_id=tick.correlation_id,
+            channel=room.config.name,
+            user="",
+            time=tick.heard_at,
+            event=tick.kind,
+            outcome=None,
+            trigger=armed.kind,
+        )
+        room.decisions.add(record)
         room.tally.triggers_evaluated[armed.kind] += 1
         try:
             silence = await caught(self._look(tick, trigger, armed, record))
@@ -86,7 +91,7 @@ class Ticker:
             may_speak_unasked=room.may_speak_unasked,
             limits=room.config.rate_limits,
             limiter=self._limiter,
-            circumstances=self._circumstances(tick.arrived),
+            circumstances=room.facts(tick, tick.arrived),
             rng=self._rng,
         )
         record.gates = decision.gates
@@ -104,7 +109,7 @@ class Ticker:
             armed,
             limits=room.config.rate_limits,
             limiter=self._limiter,
-            circumstances=self._circumstances(self._clock.monotonic()),
+            circumstances=room.facts(tick, self._clock.monotonic()),
         )
         record.gates += tuple(gate for gate in decision.gates if not gate.passed)
         if isinstance(decision, Silent):
@@ -113,39 +118,3 @@ class Ticker:
         deadline = tick.arrived + room.config.replies.deadline_seconds
         room.add_job(Job(tick, decision.permit, record, deadline))
         return None
-
-    def _make_tick(self, origin: Origin) -> ChatLine:
-        return ChatLine(
-            LineKind.TICK,
-            "",
-            "",
-            new_correlation_id(),
-            origin,
-            self._clock.time(),
-            self._clock.monotonic(),
-        )
-
-    def _circumstances(self, now: float) -> RoomFacts:
-        room = self._room
-        return RoomFacts(
-            now=now,
-            is_silenced=room.config.silenced,
-            is_loop=False,
-            media_frees_in=room.media_frees_in(now),
-            media_cooldown=room.config.rate_limits.media_change_cooldown_seconds,
-            has_waiting=False,
-            queue_room=room.public_lane.room,
-        )
-
-    def _record(self, tick: ChatLine) -> DecisionRecord:
-        record = DecisionRecord(
-            tick.correlation_id,
-            self._room.config.name,
-            "",
-            tick.heard_at,
-            tick.kind.value,
-            None,
-            trigger=ContextualTrigger.kind,
-        )
-        self._room.decisions.add(record)
-        return record

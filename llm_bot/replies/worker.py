@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
-from llm_bot.agents.chat import ChatAgent, NoReply, reply_fields
+from llm_bot.agents.chat import NoReply, reply_fields
 from llm_bot.decisions import Delivery, Outcome, ReplyRecord
 from llm_bot.models import LineKind
-from llm_bot.ports import Clock
 from llm_bot.replies.bugs import caught
 from llm_bot.replies.delivery import RoomDelivery
+from llm_bot.replies.services import SharedServices
 from llm_bot.response_processor.guard import Guarded
 from llm_bot.room import Room
 from llm_bot.room.lane import Job, Lane
@@ -26,21 +25,14 @@ class LaneWorker:
     """One at a time, in order. `run` ends when it was told to `finish` and nothing is left."""
 
     def __init__(
-        self,
-        room: Room,
-        lane: Lane,
-        *,
-        agent: ChatAgent,
-        delivery: RoomDelivery,
-        clock: Clock,
-        rng: Callable[[], float],
+        self, room: Room, lane: Lane, delivery: RoomDelivery, shared: SharedServices
     ) -> None:
         self._room = room
         self._lane = lane
-        self._agent = agent
         self._delivery = delivery
-        self._clock = clock
-        self._rng = rng
+        self._agent = shared.agent
+        self._clock = shared.clock
+        self._rng = shared.rng
         self._wake = asyncio.Event()
         self._is_finishing = False
 

@@ -26,6 +26,7 @@ from llm_bot.room.roster import Roster
 from llm_bot.room.tally import RoomTally
 from llm_bot.triggers.configured import ConfiguredTrigger
 from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
+from llm_bot.triggers.gates import RoomFacts
 from llm_bot.triggers.registry import make_trigger
 
 SERVER_NAME = "[server]"
@@ -271,6 +272,19 @@ class Room:
         when it began, so no pause starts."""
         if self.media is None:
             self.media = media
+
+    def facts(self, line: ChatLine, now: float) -> RoomFacts:
+        """What there is to know about the room for a decision about `line`."""
+        user, lane = line.user.lower(), self.lane(line.kind)
+        return RoomFacts(
+            now=now,
+            is_silenced=self.config.silenced,
+            is_loop=self.loops(line).is_loop(user, now),
+            media_frees_in=self.media_frees_in(now),
+            media_cooldown=self.config.rate_limits.media_change_cooldown_seconds,
+            has_waiting=lane.waiting(user) is not None,
+            queue_room=lane.room,
+        )
 
     def media_frees_in(self, now: float) -> float:
         """Seconds until the pause after a change of media is over, 0 if there is none."""

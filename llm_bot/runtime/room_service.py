@@ -14,11 +14,11 @@ from llm_bot.config import RoomConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.event_handler import EventHandler
 from llm_bot.replies.delivery import RoomDelivery
+from llm_bot.replies.services import SharedServices
 from llm_bot.replies.ticker import Ticker
 from llm_bot.replies.worker import LaneWorker
 from llm_bot.room import Room, RoomObserver
 from llm_bot.runtime.room_sync import RoomSync
-from llm_bot.runtime.shared import SharedServices
 from llm_bot.runtime.subscriptions import RoomSubscriptions
 
 log = logging.getLogger(__name__)
@@ -38,14 +38,7 @@ class RoomService(RoomObserver):
         self.room = room
         room.observers = (self, *shared.observers)
         self._shared = shared
-        self.delivery = RoomDelivery(
-            room,
-            bus=shared.bus,
-            clock=shared.clock,
-            buffer=shared.buffer,
-            source=shared.source,
-            request_timeout=shared.request_timeout,
-        )
+        self.delivery = RoomDelivery(room, shared)
         self.insights = InsightAgent(
             room.stream,
             InsightSettings.of(room.config),
@@ -62,19 +55,10 @@ class RoomService(RoomObserver):
         self.sync = RoomSync(room, self.handler, shared)
         self.subscriptions = RoomSubscriptions(room, self.handler, self.sync, shared)
         self.workers = [
-            LaneWorker(
-                room,
-                lane,
-                agent=shared.agent,
-                delivery=self.delivery,
-                clock=shared.clock,
-                rng=shared.rng,
-            )
+            LaneWorker(room, lane, self.delivery, shared)
             for lane in (room.public_lane, room.private_lane)
         ]
-        self.ticker = Ticker(
-            room, agent=shared.agent, limiter=shared.limiter, clock=shared.clock, rng=shared.rng
-        )
+        self.ticker = Ticker(room, shared)
         self._group: asyncio.TaskGroup | None = None
         self._working: list[asyncio.Task[None]] = []
         # What runs beside the lanes, and has nothing to finish.

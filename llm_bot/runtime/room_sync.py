@@ -25,8 +25,8 @@ from llm_bot.errors import (
 )
 from llm_bot.event_handler import EventHandler
 from llm_bot.ports import Event
+from llm_bot.replies.services import SharedServices
 from llm_bot.room import Room
-from llm_bot.runtime.shared import SharedServices
 from llm_bot.wire import new_correlation_id
 from llm_bot.wire.commands import headers
 

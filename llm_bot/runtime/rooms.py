@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from llm_bot.config import Config, RoomConfig, resolve_room
+from llm_bot.replies.services import SharedServices
 from llm_bot.room import Room
 from llm_bot.runtime.room_service import RoomService
-from llm_bot.runtime.shared import SharedServices
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from llm_bot.errors import BusError
 from llm_bot.event_handler import EventHandler
 from llm_bot.models import Dialect
 from llm_bot.ports import Event, Subscription
+from llm_bot.replies.services import SharedServices
 from llm_bot.room import Room
 from llm_bot.runtime.room_sync import CONNECTED_SUBJECT, RoomSync
-from llm_bot.runtime.shared import SharedServices
 from llm_bot.wire import event_subjects
 
 log = logging.getLogger(__name__)

@@ -8,18 +8,15 @@ from typing import Any
 
 from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
-from llm_bot.config import Config, MentionTriggerConfig, RoomConfig, resolve_room
+from llm_bot.config import Config, RoomConfig, resolve_room
 from llm_bot.decisions import DecisionRecord
 from llm_bot.models import ChatLine, Dialect, LineKind, Origin
 from llm_bot.ports import Bus, Clock, Event, Model
 from llm_bot.rate_limiter import Permit, RateLimiter
-from llm_bot.replies.delivery import OutboundBuffer
+from llm_bot.replies.services import OutboundBuffer, SharedServices
 from llm_bot.room import Room
 from llm_bot.room.lane import Job
 from llm_bot.room.tally import Tally
-from llm_bot.runtime.shared import SharedServices
-from llm_bot.triggers.configured import ConfiguredTrigger
-from llm_bot.triggers.mention import MentionTrigger
 from tests.fakes import ManualClock, ScriptedLLM
 
 ARRIVED = ManualClock().monotonic()
@@ -55,16 +52,12 @@ def pm(text: str = "hello", *, user: str = "alice", to: str = "MyBot", **changes
 def job(said: ChatLine | None = None, **changes: Any) -> Job:
     """A line that addresses the bot, admitted, with a record and a permit that counts nowhere."""
     said = line("MyBot: hi") if said is None else said
-    mention = MentionTrigger(["MyBot"])
     record = DecisionRecord(
         said.correlation_id, "MyChannel", said.user, said.heard_at, said.kind, None
     )
     return Job(
         **{
             "line": said,
-            "trigger": ConfiguredTrigger.arm(
-                mention, MentionTriggerConfig(type="mention"), "mychannel"
-            ),
             "permit": Permit([], []),
             "record": record,
             "deadline": said.arrived + 45,

@@ -15,7 +15,8 @@ from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.models import ChatLine, Dialect, Origin
 from llm_bot.ports import Body, Clock, Event, SystemClock
-from llm_bot.replies.delivery import COMMANDS_OFF, OutboundBuffer
+from llm_bot.replies.delivery import COMMANDS_OFF
+from llm_bot.replies.services import OutboundBuffer
 from llm_bot.room.room import MAX_PAUSE_SECONDS
 from llm_bot.runtime.room_service import RoomService
 from tests.fakes import ManualClock

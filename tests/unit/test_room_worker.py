@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 
 from llm_bot import llm_client
-from llm_bot.agents.chat import ChatAgent
 from llm_bot.bus import EventBus
 from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.llm_client import LLMRequest, LLMResponse
 from llm_bot.models import ChatLine
 from llm_bot.ports import Event, SystemClock
-from llm_bot.rate_limiter import Permit, RateLimiter
-from llm_bot.replies.delivery import OutboundBuffer, RoomDelivery
-from llm_bot.replies.worker import LaneWorker
+from llm_bot.rate_limiter import Permit
 from llm_bot.room.lane import Job
+from llm_bot.runtime.room_service import RoomService
 from llm_bot.triggers.configured import room_demand, user_demand
 from tests.fakes import ScriptedLLM, llm_failure
 from tests.servers import eventually
@@ -47,23 +45,16 @@ class Scene:
         replies = {"min_interval_seconds": 0, **sections.pop("replies", {})}
         limits = {"global_cooldown_seconds": 0}
         self.room = builders.room(replies=replies, rate_limits=limits, dry_run=dry_run, **sections)
-        self.limiter = RateLimiter()
-        self.delivery = RoomDelivery(
-            self.room,
-            bus=bus,
-            clock=self.clock,
-            buffer=OutboundBuffer(5),
-            source="llm_bot",
-            request_timeout=request_timeout,
-        )
-        self.worker = LaneWorker(
-            self.room,
-            self.room.public_lane,
-            agent=ChatAgent(self.model, self.clock),
-            delivery=self.delivery,
+        shared = builders.shared(
+            bus,
+            model=self.model,
             clock=self.clock,
             rng=lambda: 0.0,
+            request_timeout=request_timeout,
         )
+        self.limiter = shared.limiter
+        self.service = RoomService(self.room, shared)
+        self.worker, _ = self.service.workers
         self.task = asyncio.create_task(self.worker.run())
         self.said: list[str] = []
         self.answer: dict[str, Any] = {"service": "robot", "success": True}
@@ -94,7 +85,7 @@ class Scene:
         """Wait until the worker has ended all jobs, the last word on their arrival apart."""
         self.worker.finish()
         await asyncio.wait_for(self.task, 5)
-        self.delivery.close()
+        self.service.delivery.close()
         assert all(job.record.outcome is not None for job in jobs)
 
     def stamped(self, user: str = "alice") -> tuple[bool, bool]:
@@ -342,7 +333,7 @@ async def test_worker_cancelled_in_mid_send_is_shutdown_and_waits_for_no_echo(bu
     await eventually(lambda: asked)
     scene.task.cancel()
     await asyncio.wait({scene.task})
-    scene.delivery.close()
+    scene.service.delivery.close()
     assert job.record.outcome is Outcome.SHUTDOWN
     assert scene.room.tally.decisions == {"shutdown": 1}
     assert scene.room.tally.deliveries == {}

@@ -18,12 +18,12 @@ from llm_bot.demo.stand_ins import cytube, kryten
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.models import Person
 from llm_bot.ports import Event, Handler
+from llm_bot.replies.services import SharedServices
 from llm_bot.response_processor import FilterReason
 from llm_bot.response_processor.guard import GuardRefusal
 from llm_bot.room import Room
 from llm_bot.runtime.room_service import UNHEARD_SECONDS, RoomService
 from llm_bot.runtime.rooms import Rooms
-from llm_bot.runtime.shared import SharedServices
 from tests.fakes import ManualClock, Recorder, ScriptedLLM
 from tests.servers import eventually
 from tests.unit import builders
