@@ -172,7 +172,7 @@ def _note(taken: LLMResponse | LLMError, record: ReplyRecord) -> None:
 
 
 def _failed(room: Room, line: ChatLine, error: LLMError) -> NoReply:
-    told = _told(error, room)
+    told = str(error)  # what a server quoted of the conversation is blacked out in it
     log.warning(
         "llm.failed",
         extra={
@@ -193,18 +193,6 @@ def _is_empty(error: LLMError) -> bool:
     if isinstance(error, AllProvidersFailedError) and error.errors:
         return all(map(_is_empty, error.errors))
     return isinstance(error, GenerationError) and error.code in EMPTY_ANSWER_CODES
-
-
-def _told(error: LLMError, room: Room) -> str:
-    """What may be told of `error`: whatever a server says may quote the chat."""
-    if room.config.logging_content == "full":
-        return str(error)
-    if isinstance(error, AllProvidersFailedError) and error.errors:
-        return "; ".join(_told(each, room) for each in error.errors)
-    if error.status is None:  # no server has said anything
-        return str(error)
-    rest = "" if not error.retry_after else f", not before {error.retry_after:.0f} s from now"
-    return f"{error.provider}: {error.code} (HTTP {error.status}){rest}"
 
 
 def _checked(room: Room, prompt: Prompt, answer: str, record: ReplyRecord) -> str | NoReply:

@@ -18,6 +18,7 @@ from llm_bot.context_window import WindowLine
 from llm_bot.llm_client.models import Message
 from llm_bot.models import ChatLine, LineKind
 from llm_bot.text.cleaning import collapse_white_space, strip_invisible
+from llm_bot.text.template_tokens import break_tokens
 
 NOTHING_PLAYS = "nothing"
 
@@ -126,7 +127,7 @@ def flat_name(name: str) -> str:
 
 
 def one_line(text: str) -> str:
-    return collapse_white_space(strip_invisible(text))
+    return break_tokens(collapse_white_space(strip_invisible(text)))
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:

@@ -113,19 +113,18 @@ async def test_a_refused_parameter_is_left_out(tmp_path, nats_server, model, sec
 
 
 async def test_when_all_fail(tmp_path, nats_server, model, second):
-    """Silence, and a log line that names each provider; nothing of the servers' own words."""
-    model.script(*[Answer(500, "alice said hello") for _ in range(2)])
+    """Silence, and a log line with each server's words, but for what they quote of the chat."""
+    model.script(*[Answer(500, "no room for RigBot: what a film is this") for _ in range(2)])
     second.script(Answer(404, {"error": "model 'tiny' not found"}))
     whole = with_fallback(nats_server, model, second)
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
-        await peer.say("alice", "RigBot: hello?")
+        await peer.say("alice", "RigBot: what a film is this?")
         assert await daemon.decided(1) == {"llm_failed": 1}
         (failed,) = daemon.logged("llm.failed")
         assert failed["code"] == "all_failed"
         assert failed["attempts"] == 3
-        assert "openai: server_error (HTTP 500)" in failed["error"]
+        assert "openai: no room for… (HTTP 500)" in failed["error"]
         assert "ollama:" in failed["error"]
-        assert "alice" not in failed["error"]
         assert daemon.health()["providers"] == {"openai": "down", "ollama": "cooling"}
 
 

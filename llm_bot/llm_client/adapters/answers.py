@@ -64,8 +64,7 @@ def read_answer(
     message = choice.get("message")
     finish_reason = _text(choice.get("finish_reason"))
     if finish_reason in _BROKEN_OFF or isinstance(choice.get("error"), dict):
-        text = show(error_in(choice).message) or "no reason given"
-        fail(f"the answer broke off: {text}", "server_error")
+        fail(f"the answer broke off ({show(finish_reason or 'error')})", "server_error")
     pieces = _pieces(message.get("content")) if isinstance(message, dict) else None
     if not isinstance(message, dict) or pieces is None:
         fail("the first choice has no readable message", "bad_shape")
