@@ -13,26 +13,13 @@ from llm_bot.demo.recording import film_night, read_recording
 from llm_bot.demo.stand_ins import cytube
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.errors import NoRespondersError, RequestTimeoutError
+from tests.fakes import ManualClock
 
 CHANNEL, DOMAIN, BOT = "FilmNight", "cytube.example", "Reel"
 META = {"source": "test", "domain": DOMAIN, "channel": CHANNEL, "request_id": "r1"}
 
 
-class SteppedClock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class ParsedEvent:
+class Published:
     """All that was published on the bus, in order."""
 
     def __init__(self) -> None:
@@ -58,7 +45,7 @@ async def bus():
 
 @pytest.fixture
 async def heard(bus):
-    heard = ParsedEvent()
+    heard = Published()
     await bus.subscribe(">", heard)
     return heard
 
@@ -84,7 +71,7 @@ async def ask(bus, command="say", args=None, meta=META, **fields) -> Any:
 
 
 async def test_a_line_is_acknowledged_and_comes_back(bus, heard):
-    """`say` is answered as the connector does, then the room sees the own line."""
+    """`say` is answered as the connector does; only then the room sees the own line."""
     async with connector(bus) as room:
         assert await ask(bus) == {
             "service": "robot",
@@ -95,12 +82,6 @@ async def test_a_line_is_acknowledged_and_comes_back(bus, heard):
     assert list(room.said) == [(None, "hello")]
     line = heard.named("chatMsg")[-1]
     assert (line["username"], line["msg"], line["meta"]) == (BOT, "hello", {})
-
-
-async def test_the_answer_comes_before_the_echo(bus, heard):
-    """First the acknowledgement, then the line, as on the wire."""
-    async with connector(bus):
-        await ask(bus)
     subjects = [subject for subject, _ in heard.events if "command" not in subject]
     assert subjects[-1] == "kryten.events.cytube.filmnight.chatmsg"
 
@@ -152,11 +133,12 @@ async def test_requests_for_others_get_no_answer(bus, heard, fields):
         ({"args": {"message": "a", "extra": 1}}, "unexpected keyword argument: extra"),
         ({"args": {}}, "Missing message"),
         ({"args": []}, "not an object"),
+        ({"args": {"message": 7}}, "Missing message"),
         ({"command": "pm", "args": {"message": "a"}}, "Missing username"),
         ({"command": ""}, "Missing 'command'"),
         ({"service": "jukebox"}, "intended for 'jukebox'"),
     ],
-    ids=["extra", "no message", "list", "no receiver", "no command", "service"],
+    ids=["extra", "no message", "list", "number", "no receiver", "no command", "service"],
 )
 async def test_bad_requests_are_refused(bus, fields, error):
     """An error reply says what was wrong, and nothing is said."""
@@ -262,20 +244,6 @@ async def test_other_dialects_answer_no_requests(bus, dialect):
             await ask(bus)
 
 
-async def test_an_older_connector_hears_only_the_older_path(bus):
-    """`answers_requests=False`: no responder, and private messages by the older path."""
-    async with connector(bus, answers_requests=False) as room:
-        await room.join("ada")
-        with pytest.raises(NoRespondersError):
-            await ask(bus)
-        await bus.publish(
-            "kryten.commands.cytube.filmnight.pm",
-            {"action": "pm", "data": {"to": "ada", "message": "psst"}},
-        )
-        await settle()
-    assert list(room.said) == [("ada", "psst")]
-
-
 # -- what CyTube makes of a line ---------------------------------------------------------------
 
 
@@ -367,22 +335,9 @@ async def test_a_private_message_can_fail_after_its_acknowledgement(bus, heard, 
     assert not room.said
 
 
-@pytest.mark.parametrize(
-    ("command", "args"),
-    [("say", {"message": 7}), ("pm", {"to": ["ada"], "message": "x"})],
-    ids=["text", "receiver"],
-)
-async def test_values_of_the_wrong_type_are_an_error_of_the_server(bus, heard, command, args):
-    """The connector passes them on; CyTube answers with an `errorMsg`."""
-    async with connector(bus) as room:
-        await ask(bus, command, args)
-    assert "Unexpected error for message" in heard.named("errorMsg")[0]["msg"]
-    assert not room.said
-
-
 async def test_a_flood_is_stopped(bus, heard):
     """Twenty lines at once pass, then ten a second; the others are `cooldown` events."""
-    clock = SteppedClock()
+    clock = ManualClock()
     async with connector(bus, clock=clock) as room:
         for _ in range(30):
             await ask(bus)
@@ -408,13 +363,12 @@ def test_a_flood_limit_lets_a_steady_pace_pass():
 
 async def test_what_people_say_is_published_in_an_envelope(bus, heard):
     """A line of a user has all six fields of the envelope and the time of the clock."""
-    clock = SteppedClock()
+    clock = ManualClock()
     room = connector(bus, clock=clock)
-    said = await room.say("ada", "hi <b>", meta={"modflair": 3})
+    await room.say("ada", "hi <b>", meta={"modflair": 3})
     await settle()
     subject, body = heard.events[0]
     assert subject == "kryten.events.cytube.filmnight.chatmsg"
-    assert body["payload"] == said
     assert body.pop("correlation_id")
     assert body == {
         "event_name": "chatMsg",
@@ -422,51 +376,40 @@ async def test_what_people_say_is_published_in_an_envelope(bus, heard):
             "username": "ada",
             "msg": "hi &lt;b&gt;",
             "meta": {"modflair": 3},
-            "time": 1_000_000,
+            "time": 1_700_001_000_000,
         },
         "channel": CHANNEL,
         "domain": DOMAIN,
-        "timestamp": "1970-01-01T00:16:40.000000+00:00",
+        "timestamp": "2023-11-14T22:30:00.000000+00:00",
     }
 
 
 async def test_people_write_in_private_and_say_nothing_blank(bus, heard):
     """A private message is to the bot; a blank line isn't published."""
     room = connector(bus)
-    assert (await room.pm("ada", "psst"))["to"] == BOT
-    assert await room.say("ada", "  ") is None
+    await room.pm("ada", "psst")
+    await room.say("ada", "  ")
     await settle()
-    assert len(heard.events) == 1
-
-
-async def test_films_change(bus, heard):
-    """A change has the lead-in of three seconds, a repeat its own position."""
-    room = connector(bus)
-    await room.change_media("Nosferatu (1922)", seconds=5670)
-    await room.change_media("Nosferatu (1922)", seconds=5670, current_time=12.5)
-    await settle()
-    first, repeat = heard.named("changeMedia")
-    assert (first["currentTime"], first["paused"], first["duration"]) == (-3, True, "01:34:30")
-    assert (repeat["currentTime"], repeat["paused"]) == (12.5, False)
-    assert first["id"] == repeat["id"]
-    assert room.room.media == repeat
+    assert [(name, body["payload"]["to"]) for name, body in heard.events] == [
+        ("kryten.events.cytube.filmnight.pm", BOT)
+    ]
 
 
 async def test_people_come_and_go(bus, heard):
     """Whoever joins is announced to moderators and has a rank; whoever left can't be written to."""
     async with connector(bus) as room:
-        await room.join("ada", rank=1.5)
+        await room.join("ada")
         await room.leave("ada")
         await ask(bus, "pm", {"to": "ada", "message": "x"})
-    assert heard.named("addUser")[0]["rank"] == 1.5
-    assert heard.named("setUserRank") == [{"name": "ada", "rank": 1.5}]
+    assert heard.named("addUser")[0]["name"] == "ada"
+    assert heard.named("setUserRank") == [{"name": "ada", "rank": 1}]
     assert heard.named("chatMsg")[0]["username"] == "[server]"
     assert heard.named("errorMsg")
 
 
 async def test_a_joining_connector_is_sent_the_last_lines_again(bus, heard):
     """Fifteen old lines with their old times and new ids, the login, the roster, the film twice."""
-    clock = SteppedClock()
+    clock = ManualClock()
     room = connector(bus, clock=clock)
     await room.change_media("Nosferatu (1922)")
     for number in range(17):
@@ -481,7 +424,7 @@ async def test_a_joining_connector_is_sent_the_last_lines_again(bus, heard):
     await settle()
     lines = heard.named("chatMsg")
     assert [line["msg"] for line in lines[:15]] == [f"line {number}" for number in range(2, 17)]
-    assert {line["time"] for line in lines} == {1_000_000}
+    assert {line["time"] for line in lines} == {1_700_001_000_000}
     assert len(lines) == 30
     assert heard.named("login")[0] == {"success": True, "name": BOT}
     assert {user["name"] for user in heard.named("userlist")[0]} == {BOT, "ada", "eve", "bob"}
@@ -515,16 +458,9 @@ async def test_real_recordings_can_be_played(bus, heard, name, request):
     assert len(heard.events) == len(events)
 
 
-async def test_it_listens_once_and_then_no_more(bus):
-    """A second entry is a mistake; after leaving nobody answers."""
-    async with connector(bus) as room:
-        with pytest.raises(RuntimeError, match="already listening"):
-            await room.__aenter__()
+async def test_after_leaving_it_listens_no_more(bus):
+    """Nobody answers then."""
+    async with connector(bus):
+        pass
     with pytest.raises(NoRespondersError):
         await ask(bus)
-
-
-async def test_an_unknown_dialect_is_refused(bus):
-    """There are three, and no fourth."""
-    with pytest.raises(ValueError, match="latin"):
-        connector(bus, dialect="latin")

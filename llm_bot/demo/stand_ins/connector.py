@@ -19,7 +19,7 @@ from llm_bot.demo.stand_ins import cytube
 from llm_bot.demo.stand_ins.kryten import (
     Address,
     Dialect,
-    Refused,
+    RefusedError,
     Said,
     read_command,
     read_request,
@@ -29,6 +29,7 @@ from llm_bot.ports import Bus, Clock, Event, Subscription, SystemClock
 ROBOT_SUBJECT = "kryten.robot.command"  # one for all robots on a server
 BOT_RANK = 2
 REMEMBERED = 1000  # lines, commands, refusals: more than a demo or a test looks at
+FILM_SECONDS = 5400
 
 _USER_NAME = re.compile(r"[\w-]{1,20}", re.ASCII)
 
@@ -51,9 +52,7 @@ class StandInConnector:
         dialect: str = Dialect.KRYTEN,
         clock: Clock | None = None,
         commands_enabled: bool = True,
-        answers_requests: bool = True,
     ) -> None:
-        """Older connectors knew no `kryten.robot.command`: `answers_requests=False`."""
         self.address = Address(channel, domain, Dialect(dialect))
         self.bot_name = bot_name
         self.said: deque[tuple[str | None, str]] = deque(maxlen=REMEMBERED)
@@ -63,14 +62,11 @@ class StandInConnector:
         self._bus = bus
         self._clock = clock or SystemClock()
         self._commands_enabled = commands_enabled
-        self._answers_requests = answers_requests and self.address.dialect is Dialect.KRYTEN
         self._flood = cytube.FloodLimiter()
         self._subscriptions: list[Subscription] = []
 
     async def __aenter__(self) -> Self:
-        if self._subscriptions:
-            raise RuntimeError("the stand-in connector is already listening")
-        if self._answers_requests:
+        if self.address.dialect is Dialect.KRYTEN:  # only today's connector answers requests
             level = f"kryten.user_level.{self.address.domain}.{self.address.channel}"
             await self._listen(ROBOT_SUBJECT, self._on_request)
             await self._listen(level, self._on_level)
@@ -90,46 +86,40 @@ class StandInConnector:
     async def _listen(self, subject: str, handler: Callable[[Event], Any]) -> None:
         self._subscriptions.append(await self._bus.subscribe(subject, handler))
 
-    async def say(
-        self, user: str, text: str, *, meta: Mapping[str, Any] | None = None
-    ) -> dict[str, Any] | None:
-        """`user` types `text` in the room. Returns the payload published, None for a blank line."""
+    # --- what people do ---
+
+    async def say(self, user: str, text: str, *, meta: Mapping[str, Any] | None = None) -> None:
+        """`user` types `text` in the room; of a blank line nobody hears."""
         self.room.see_user(user)
         text = cytube.without_controls(cytube.cut(text))
-        return await self._show(user, text, meta) if text.strip() else None
+        if text.strip():
+            await self._show(user, text, meta)
 
-    async def pm(self, user: str, text: str) -> dict[str, Any]:
+    async def pm(self, user: str, text: str) -> None:
         """`user` writes to the bot alone."""
         self.room.see_user(user)
-        return await self._show_privately(user, self.bot_name, cytube.cut(text))
+        await self._show_privately(user, self.bot_name, cytube.cut(text))
 
-    async def change_media(
-        self,
-        title: str,
-        *,
-        media_id: str | None = None,
-        media_type: str = "yt",
-        seconds: int = 5400,
-        current_time: float = -3,
-    ) -> None:
-        """Another film starts. A repeat of the one that plays has a `current_time` of its own."""
+    async def change_media(self, title: str) -> None:
+        """Another film starts, in three seconds."""
         media = {
-            "id": media_id or re.sub(r"\W+", "-", title.lower()),
+            "id": re.sub(r"\W+", "-", title.lower()),
             "title": title[:100],
-            "seconds": seconds,
-            "duration": f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}",
-            "type": media_type,
+            "seconds": FILM_SECONDS,
+            "duration": "01:30:00",
+            "type": "yt",
             "meta": {},
-            "currentTime": current_time,
-            "paused": current_time < 0,
+            "currentTime": -3,
+            "paused": True,
         }
         await self.publish("changeMedia", media)
 
-    async def join(self, user: str, *, rank: float = 1) -> None:
-        self.room.see_user(user, rank=rank)
-        await self.publish("addUser", self.room.users[user.lower()])
+    async def join(self, user: str) -> None:
+        self.room.see_user(user)
+        here = self.room.users[user.lower()]
+        await self.publish("addUser", here)
         await self._notice(f"{user} joined (aliases: {user})")
-        await self.publish("setUserRank", {"name": user, "rank": rank})
+        await self.publish("setUserRank", {"name": user, "rank": here["rank"]})
 
     async def leave(self, user: str) -> None:
         await self.publish("userLeave", {"name": user})
@@ -157,19 +147,24 @@ class StandInConnector:
         body = self.address.event_body(name, payload, self._clock.time())
         await self._bus.publish(self.address.event_subject(name), body)
 
+    # --- what the bot wants ---
+
     async def _on_request(self, event: Event) -> None:
-        understood = read_request(event.data, self.address)
-        if understood is None:
+        try:
+            said = read_request(event.data, self.address)
+        except RefusedError as error:
+            await self._decline(event, str(error))
             return
-        if isinstance(understood, Said) and not self._commands_enabled:
-            understood = Refused("Not connected or sender not available")
-        if isinstance(understood, Refused):
-            self.refused.append(understood.error)
-            await self._answer(event, {"success": False, "error": understood.error})
-            return
-        done = {"command": understood.command, "success": True, "data": {"success": True}}
-        await self._answer(event, done)
-        await self._receive(understood)
+        if said is not None and not self._commands_enabled:
+            await self._decline(event, "Not connected or sender not available")
+        elif said is not None:
+            done = {"command": said.command, "success": True, "data": {"success": True}}
+            await self._answer(event, done)
+            await self._receive(said)
+
+    async def _decline(self, event: Event, problem: str) -> None:
+        self.refused.append(problem)
+        await self._answer(event, {"success": False, "error": problem})
 
     async def _answer(self, event: Event, body: dict[str, Any]) -> None:
         if event.reply:
@@ -180,35 +175,31 @@ class StandInConnector:
         await self._answer(event, {"success": True, "rank": 1, "username": self.bot_name})
 
     async def _on_command(self, event: Event) -> None:
-        understood = read_command(event.data)
-        if isinstance(understood, Refused):
-            self.refused.append(understood.error)
-            return
-        await self._receive(understood)
+        try:
+            said = read_command(event.data)
+        except RefusedError as error:
+            self.refused.append(str(error))
+        else:
+            await self._receive(said)
 
     async def _receive(self, said: Said) -> None:
         """What CyTube makes of a line that the bot's account sent."""
-        if not isinstance(said.text, str) or not isinstance(said.to, str | None):
-            frame = "chatMsg" if said.to is None else "pm"
-            await self._refuse("errorMsg", {"msg": f"Unexpected error for message {frame}"})
-            return
         text = cytube.cut(said.text)
         if said.to is None:
             await self._receive_public(cytube.without_controls(text))
-            return
-        await self._receive_private(said.to, text)
+        else:
+            await self._receive_private(said.to, text)
 
     async def _receive_public(self, text: str) -> None:
         if not text.strip():
             self.refused.append("blank")
+        elif await self._stops_flood():
             return
-        if not await self._pass_flood_limit():
-            return
-        if text.startswith("/"):
+        elif text.startswith("/"):
             self.executed_commands.append(text)
-            return
-        self.said.append((None, text))
-        await self._show(self.bot_name, text)
+        else:
+            self.said.append((None, text))
+            await self._show(self.bot_name, text)
 
     async def _receive_private(self, to: str, text: str) -> None:
         user = self.room.users.get(to.lower())
@@ -217,35 +208,31 @@ class StandInConnector:
         elif not _USER_NAME.fullmatch(to):
             problem = f"PM failed: {to.lower()} isn't a valid username."
             await self._refuse("errorMsg", {"msg": problem})
-        elif await self._pass_flood_limit():
-            if user is None:
-                problem = f"PM failed: {to.lower()} isn't connected to this channel."
-                await self._refuse("errorMsg", {"msg": problem})
-                return
+        elif await self._stops_flood():
+            return
+        elif user is None:
+            problem = f"PM failed: {to.lower()} isn't connected to this channel."
+            await self._refuse("errorMsg", {"msg": problem})
+        else:
             self.said.append((user["name"], text))
             await self._show_privately(self.bot_name, user["name"], text)
 
-    async def _pass_flood_limit(self) -> bool:
+    async def _stops_flood(self) -> bool:
         if self._flood.allows(self._clock.monotonic()):
-            return True
+            return False
         await self._refuse("cooldown", cytube.FLOOD_COOLDOWN_MS)
-        return False
+        return True
 
     async def _refuse(self, name: str, payload: Any) -> None:
         self.refused.append(payload["msg"] if isinstance(payload, dict) else name)
         await self.publish(name, payload)
 
-    async def _show(
-        self, user: str, text: str, meta: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        payload = cytube.chat_line(user, text, self._clock.time(), meta)
-        await self.publish("chatMsg", payload)
-        return payload
+    async def _show(self, user: str, text: str, meta: Mapping[str, Any] | None = None) -> None:
+        await self.publish("chatMsg", cytube.chat_line(user, text, self._clock.time(), meta))
 
-    async def _show_privately(self, user: str, to: str, text: str) -> dict[str, Any]:
+    async def _show_privately(self, user: str, to: str, text: str) -> None:
         payload = {**cytube.chat_line(user, text, self._clock.time()), "to": to}
         await self.publish("pm", payload)
-        return payload
 
     async def _notice(self, text: str) -> None:
         """A line of `[server]`, which only moderators see, the bot among them."""

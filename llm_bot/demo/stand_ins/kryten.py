@@ -1,23 +1,20 @@
 """How the stand-in connector speaks: subjects and bodies of each dialect, commands understood.
 
 Written from the connector's side and apart from the bot's own `wire`, so that a mistake there isn't
-repeated here. One thing is stricter than Kryten-Robot 1.12, so that a test notices it: an unknown
-argument is refused on both command paths (Kryten minds it on the older one only).
+repeated here. It is stricter than Kryten-Robot 1.12 and CyTube, so that a test notices: an unknown
+argument is refused on both command paths, and so is one that is no text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import uuid4
 
 from llm_bot.demo.recording import iso
-
-_ARGUMENTS = {"say": {"message", "msg"}, "pm": {"to", "username", "message", "msg"}}
-_DATA = {"chat": {"message"}, "pm": {"to", "message"}}
 
 
 class Dialect(StrEnum):
@@ -83,70 +80,77 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the bot wants said: to the room, or to one user. Types are CyTube's to check."""
+    """What the bot wants said: to the room, or to one user."""
 
     command: str
-    text: Any
-    to: Any = None
+    text: str
+    to: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedError(Exception):
     """A command that the connector won't carry out, and what it says about it."""
 
-    error: str
 
+def read_request(data: bytes, address: Address) -> Said | None:
+    """A request on `kryten.robot.command`; None is what the connector leaves without an answer.
 
-def read_request(data: bytes, address: Address) -> Said | Refused | None:
-    """A request on `kryten.robot.command`; None is what the connector leaves without an answer."""
+    Raises:
+        RefusedError: What the connector answers with an error.
+    """
     request = _decoded(data)
-    if isinstance(request, Refused):
-        return request
     command, service = request.get("command"), request.get("service")
     if not command:
-        return Refused("Missing 'command' field")
+        raise RefusedError("Missing 'command' field")
     if address.is_anothers(request.get("meta")):
         return None
     if service and service not in ("robot", "system"):
-        return Refused(f"Command intended for '{service}', not 'robot'")
-    if not isinstance(command, str) or command not in _ARGUMENTS:
-        return None
-    args = _checked(request.get("args", {}), _ARGUMENTS[command])
-    if isinstance(args, Refused):
-        return args
-    text, to = args.get("message") or args.get("msg"), args.get("username") or args.get("to")
-    if command == "say":
-        return Said(command, text) if text else Refused("Missing message")
-    return Said(command, text, to) if text and to else Refused("Missing username or message")
+        raise RefusedError(f"Command intended for '{service}', not 'robot'")
+    args = request.get("args", {})
+    match command:
+        case "say":
+            return Said("say", *_texts(args, ("message", "msg")))
+        case "pm":
+            return Said("pm", *_texts(args, ("message", "msg"), ("username", "to")))
+        case _:
+            return None
 
 
-def read_command(data: bytes) -> Said | Refused:
-    """A command of the older path; `data` must hold exactly the arguments of the action."""
+def read_command(data: bytes) -> Said:
+    """A command of the older path; `data` must hold exactly the arguments of the action.
+
+    Raises:
+        RefusedError: What the connector drops.
+    """
     body = _decoded(data)
-    if isinstance(body, Refused):
-        return body
-    action = body.get("action")
-    if not isinstance(action, str) or action not in _DATA:
-        return Refused(f"Unknown action: {action!r}")
-    arguments = _checked(body.get("data", {}), _DATA[action])
-    if isinstance(arguments, Refused):
-        return arguments
-    if missing := _DATA[action] - arguments.keys():
-        return Refused(f"missing required argument: {', '.join(sorted(missing))}")
-    return Said(action, arguments["message"], arguments.get("to"))
+    match body.get("action"):
+        case "chat":
+            return Said("chat", *_texts(body.get("data"), ("message",)))
+        case "pm":
+            return Said("pm", *_texts(body.get("data"), ("message",), ("to",)))
+        case action:
+            raise RefusedError(f"Unknown action: {action!r}")
 
 
-def _decoded(data: bytes) -> dict[str, Any] | Refused:
+def _decoded(data: bytes) -> dict[str, Any]:
     try:
         body = json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        return Refused(f"Invalid JSON: {exc}")
-    return body if isinstance(body, dict) else Refused("The request is not an object")
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(f"Invalid JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise RefusedError("The request is not an object")
+    return body
 
 
-def _checked(arguments: object, known: Set[str]) -> dict[str, Any] | Refused:
+def _texts(arguments: object, *wanted: Iterable[str]) -> list[str]:
+    """For each of `wanted`, which are names for the same argument, the text that is given."""
     if not isinstance(arguments, dict):
-        return Refused("The arguments are not an object")
-    if unknown := arguments.keys() - known:
-        return Refused(f"unexpected keyword argument: {', '.join(sorted(unknown))}")
-    return arguments
+        raise RefusedError("The arguments are not an object")
+    if unknown := arguments.keys() - {name for names in wanted for name in names}:
+        raise RefusedError(f"unexpected keyword argument: {', '.join(sorted(unknown))}")
+    found = []
+    for names in wanted:
+        given = next((arguments[name] for name in names if arguments.get(name)), None)
+        if not isinstance(given, str):
+            raise RefusedError(f"Missing {' or '.join(names)}")
+        found.append(given)
+    return found
