@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from llm_bot.config import LoggingConfig
-from llm_bot.demo.page import form as page_form
-from llm_bot.demo.page.browser import found_browser, wants_browser
+from llm_bot.demo import page, terminal
 from llm_bot.demo.recording import RecordingError
 from llm_bot.demo.setting import read_setting
-from llm_bot.demo.terminal import form as terminal_form
-from llm_bot.demo.terminal.keyboard import can_type
+from llm_bot.demo.stage import Face, perform
 from llm_bot.errors import ConfigError
 from llm_bot.logging_config import configure_logging
 
@@ -50,18 +49,15 @@ def run(
     opens = opens_browser and not in_terminal and _sees_browser()
     is_page = not in_terminal and (opens or port is not None or not opens_browser)
     try:
-        place = page_form.free_port(port or 0) if is_page else 0
+        place = page.free_port(port or 0) if is_page else None
     except OSError as error:
         print(f"port {port}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILED
+    face: Face = terminal.show
+    if place is not None:
+        face = partial(page.show, port=place, opens_browser=opens)
     try:
-        if is_page:
-            showing = page_form.serve(
-                setting, port=place, opens_browser=opens, has_colour=_has_colour()
-            )
-        else:
-            showing = terminal_form.show(setting, has_colour=_has_colour())
-        has_reader = asyncio.run(showing)
+        has_reader = asyncio.run(perform(setting, face, port=place))
     finally:
         configure_logging(LoggingConfig(), "WARNING", secrets=())  # what is wrong from here on
     if not has_reader:
@@ -71,13 +67,6 @@ def run(
 
 def _sees_browser() -> bool:
     # To look for a browser may take a while, so nobody does where none would be seen.
-    has_terminal = can_type()
-    browser = found_browser() if has_terminal else None
-    return wants_browser(os.environ, sys.platform, has_terminal=has_terminal, browser=browser)
-
-
-def _has_colour() -> bool:
-    """Only a terminal gets colours, and only from one who hasn't said no (no-color.org)."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return sys.stdout.isatty()
+    has_terminal = terminal.can_type()
+    browser = page.found_browser() if has_terminal else None
+    return page.wants_browser(os.environ, sys.platform, has_terminal=has_terminal, browser=browser)

@@ -11,82 +11,62 @@ from llm_bot.demo.recording import RecordedEvent
 from llm_bot.demo.stand_ins.cytube import SERVER
 
 RECORDED_BOT = "Reel"
-"""Of the film night, and of recordings that don't say."""
-
-_PLAIN_EVENTS = "cytube.events."
-_SAID = frozenset({"chatmsg", "pm"})
+"""Of recordings that don't say."""
 
 
 def bot_of(events: Iterable[RecordedEvent]) -> str:
     """The bot's name: whom the connector logged in as."""
     for event in events:
-        match event.name.lower(), event.payload:
-            case "login", {"name": str(name)} if name:
-                return name
+        if event.name.lower() == "login" and (name := _text(event.payload, "name")):
+            return name
     return RECORDED_BOT
 
 
-def without_lines_of(events: Iterable[RecordedEvent], bot_name: str) -> tuple[RecordedEvent, ...]:
-    """`events` without what the bot said at that time: it speaks for itself now."""
-    own = bot_name.lower()
-    return tuple(
-        event
-        for event in events
-        if event.name.lower() not in _SAID or _text(event.payload, "username").lower() != own
-    )
-
-
-def people_of(events: Iterable[RecordedEvent], bot_name: str) -> tuple[str, ...]:
+def people_of(events: Iterable[RecordedEvent]) -> tuple[str, ...]:
     """Everybody who says something, in the order of their first lines."""
-    found: dict[str, str] = {}
-    for event in events:
-        name = _text(event.payload, "username") if event.name.lower() in _SAID else ""
-        if name and name != SERVER and name.lower() != bot_name.lower():
-            found.setdefault(name.lower(), name)
-    return tuple(found.values())
+    found = {name.lower(): name for event in events if (name := _speaker(event))}
+    return tuple(name for key, name in found.items() if key != SERVER)
 
 
 def titles_of(events: Iterable[RecordedEvent]) -> tuple[str, ...]:
     """What is on, in the order of the evening."""
-    titles = (
-        _text(event.payload, "title") for event in events if event.name.lower() == "changemedia"
-    )
-    return tuple(dict.fromkeys(filter(None, titles)))
+    films = (event.payload for event in events if event.name.lower() == "changemedia")
+    return tuple(dict.fromkeys(title for film in films if (title := _text(film, "title"))))
 
 
 def recast(
-    events: Iterable[RecordedEvent],
-    *,
-    channel: str,
-    domain: str,
-    bot_name: str,
-    recorded_bot: str = RECORDED_BOT,
+    events: Iterable[RecordedEvent], *, channel: str, domain: str, bot_name: str
 ) -> tuple[RecordedEvent, ...]:
-    """The same evening in another room with another bot."""
+    """The same evening in another room with another bot, without what the old one said."""
+    events = tuple(events)
+    recorded_bot = bot_of(events)
+    others = (event for event in events if _speaker(event).lower() != recorded_bot.lower())
     names = re.compile(rf"(?<!\w){re.escape(recorded_bot)}(?!\w)", re.IGNORECASE)
 
     def renamed(data: Any) -> Any:
         match data:
-            case str():
-                return data if bot_name == recorded_bot else names.sub(lambda _: bot_name, data)
+            case str() if bot_name != recorded_bot:
+                return names.sub(lambda _: bot_name, data)
             case list():
                 return [renamed(item) for item in data]
             case dict():
                 return {key: renamed(value) for key, value in data.items()}
-            case _:
-                return data
+        return data
 
     def elsewhere() -> Iterator[RecordedEvent]:
-        for event in events:
+        for event in others:
             *head, _, name = event.subject.split(".")
-            subject, data = event.subject, renamed(event.data)
-            if event.is_enveloped or subject.startswith(_PLAIN_EVENTS):
-                subject = ".".join((*head, channel.lower(), name))
+            data = renamed(event.data)
             if event.is_enveloped:
                 data = {**data, "channel": channel, "domain": domain}
-            yield replace(event, subject=subject, data=data)
+            yield replace(event, subject=".".join((*head, channel.lower(), name)), data=data)
 
     return tuple(elsewhere())
+
+
+def _speaker(event: RecordedEvent) -> str:
+    """Who says something with it; empty if nobody does."""
+    return _text(event.payload, "username") if event.name.lower() in ("chatmsg", "pm") else ""
 
 
 def _text(payload: Any, key: str) -> str:

@@ -55,9 +55,8 @@ class RecordedEvent:
         return json.dumps(self.data, separators=(",", ":")).encode()
 
 
-def read_recording(source: str | Path | Traversable) -> tuple[RecordedEvent, ...]:
+def read_recording(place: Path | Traversable) -> tuple[RecordedEvent, ...]:
     """Every event of a file or package resource. Raises `RecordingError` with the line at fault."""
-    place = Path(source) if isinstance(source, str) else source
     try:
         text = place.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
@@ -149,20 +148,12 @@ def iso(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="microseconds")
 
 
-def at_speed(
-    events: Iterable[RecordedEvent], speed: float = 1.0, *, longest_pause: float | None = None
-) -> Iterator[tuple[float, RecordedEvent]]:
-    """Each event with the seconds to wait before it: the recorded pause, `speed` times as fast.
-
-    Events that are out of order wait for nothing. `longest_pause` bounds a wait, in real seconds.
-    """
-    if speed <= 0:
-        raise ValueError(f"speed must be above 0, not {speed}")
-    previous: float | None = None
+def pauses(events: Iterable[RecordedEvent]) -> Iterator[tuple[float, RecordedEvent]]:
+    """Each event with the seconds to wait before it; one that is out of order waits for nothing."""
+    latest: float | None = None
     for event in events:
-        pause = 0.0 if previous is None else max(0.0, event.t - previous) / speed
-        yield (pause if longest_pause is None else min(pause, longest_pause)), event
-        previous = event.t if previous is None else max(previous, event.t)
+        yield (0.0 if latest is None else max(0.0, event.t - latest)), event
+        latest = event.t if latest is None else max(latest, event.t)
 
 
 def as_plain(event: RecordedEvent) -> RecordedEvent:

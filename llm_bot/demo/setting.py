@@ -11,7 +11,7 @@ from typing import Any
 
 from llm_bot.config import ChannelConfig, Config, LLMApiConfig, LLMProviderConfig
 from llm_bot.config.loader import load_config
-from llm_bot.demo.casting import RECORDED_BOT, bot_of, recast, without_lines_of
+from llm_bot.demo.casting import recast
 from llm_bot.demo.recording import (
     RecordedEvent,
     event_subjects_only,
@@ -23,40 +23,20 @@ from llm_bot.demo.stand_ins.kryten import Dialect
 DEMO_CONFIG = "demo.yaml"
 DOMAIN = "cytube.example"
 HOST = "127.0.0.1"
-PAGE_GRACE_SECONDS = 1.0
-"""Nobody who leaves the page's demo wants to wait for a reply that is under way."""
+GRACE_SECONDS = 1.0
+"""Nobody who leaves the demo wants to wait for a reply that is under way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """`loaded` is the configuration as it stands in its file; nobody named a model, so one is stood
-    in for, if `is_stand_in`; `evening` is what is played, in the first room, with its bot."""
+    in for, if `is_stand_in`; `evening` is what is played, `speed` times as fast, in `room`."""
 
     loaded: Config
     is_stand_in: bool
     speed: float
+    room: ChannelConfig
     evening: tuple[RecordedEvent, ...]
-
-    @property
-    def config(self) -> Config:
-        """What the terminal's demo runs with: one room, no server."""
-        health = self.loaded.health.model_copy(update={"enabled": False})
-        return _fit(self.loaded, self.speed, {"channels": (self._stage,), "health": health})
-
-    @property
-    def _stage(self) -> ChannelConfig:
-        """The room of the film night: enabled, with nothing that keeps the bot silent."""
-        channels = self.loaded.channels
-        channel = next((one for one in channels if one.enabled), channels[0])
-        return channel.model_copy(update={"enabled": True, "silenced": False})
-
-    @property
-    def channel(self) -> str:
-        return self._stage.name
-
-    @property
-    def domain(self) -> str:
-        return self._stage.domain or DOMAIN
 
     @property
     def bot_name(self) -> str:
@@ -70,30 +50,37 @@ class Setting:
 
     @property
     def other_rooms(self) -> tuple[ChannelConfig, ...]:
-        """Those that the page shows beside the film night's."""
-        channel = self.channel
-        return tuple(one for one in self.loaded.channels if one.enabled and one.name != channel)
+        """Those beside the film night's."""
+        rooms = self.loaded.channels
+        return tuple(one for one in rooms if one.enabled and one.name != self.room.name)
 
-    def page_config(self, *, port: int, rate: float, is_muted: bool) -> Config:
-        """What the page's demo runs with while time passes at `rate`: every room, its own server.
+    def config(
+        self, *, port: int | None, rate: float, is_muted: bool = False, models: Sequence[str] = ()
+    ) -> Config:
+        """What the bot runs with while its time passes at `rate`.
 
-        The people are invented, so what they say may be seen and logged.
+        Every room, whatever the dialect; a server of its own at `port`, if any; `models` are the
+        addresses of the stand-ins. What waits for a model keeps its real time. The people are
+        invented, so what they say may be seen and logged.
         """
-        stage = self._stage.model_copy(update={"silenced": is_muted})
-        health: dict[str, Any] = {"enabled": True, "host": HOST, "port": port, "dashboard": True}
-        health |= {"token": None, "token_file": None}
-        return _fit(
-            self.loaded,
-            rate,
-            {
+        loaded = self.loaded
+        is_page = port is not None
+        health = {"enabled": is_page, "dashboard": is_page, "host": HOST, "port": port or 0}
+        no_token = {"token": None, "token_file": None}
+        deadline = loaded.replies.deadline_seconds * rate
+        stage = self.room.model_copy(update={"silenced": is_muted})
+        return loaded.model_copy(
+            update={
+                "nats": loaded.nats.model_copy(update={"dialect": "auto"}),
                 "channels": (stage, *self.other_rooms),
-                "health": self.loaded.health.model_copy(update=health),
-                "logging": self.loaded.logging.model_copy(
-                    update={"format": "text", "content": "full"}
-                ),
+                "llm_api": _fit(loaded.llm_api, rate, models),
+                "replies": loaded.replies.model_copy(update={"deadline_seconds": deadline}),
+                "health": loaded.health.model_copy(update={**health, **no_token}),
+                "logging": loaded.logging.model_copy(update={"format": "text", "content": "full"}),
                 "log_level": "WARNING",
-                "shutdown_grace_seconds": PAGE_GRACE_SECONDS * rate,
-            },
+                "shutdown_grace_seconds": GRACE_SECONDS * rate,
+                "dry_run": False,
+            }
         )
 
 
@@ -109,53 +96,28 @@ def read_setting(config_path: Path | None, speed: float, recording: Path | None 
     else:
         with resources.as_file(resources.files("llm_bot.demo") / DEMO_CONFIG) as path:
             config = load_config(path, {}).config
-    events, recorded_bot = film_night(), RECORDED_BOT
-    if recording is not None:
-        events = event_subjects_only(read_recording(recording))
-        recorded_bot = bot_of(events)
-        events = without_lines_of(events, recorded_bot)
-    setting = Setting(config, config_path is None, speed, ())
+    room = next((one for one in config.channels if one.enabled), config.channels[0])
     evening = recast(
-        events,
-        channel=setting.channel,
-        domain=setting.domain,
-        bot_name=setting.bot_name,
-        recorded_bot=recorded_bot,
+        event_subjects_only(film_night() if recording is None else read_recording(recording)),
+        channel=room.name,
+        domain=room.domain or DOMAIN,
+        bot_name=config.bot.username,
     )
-    return Setting(config, config_path is None, speed, evening)
+    room = room.model_copy(update={"enabled": True})
+    return Setting(config, config_path is None, speed, room, evening)
 
 
-def with_models_at(config: Config, addresses: Sequence[str]) -> Config:
-    """`config` with the stand-ins' addresses, the first provider's first."""
-    first, *others = addresses
+def _fit(api: LLMApiConfig, rate: float, addresses: Sequence[str]) -> LLMApiConfig:
+    """The providers with times that pass at `rate`, at `addresses` if there are any."""
+    providers = (api, *api.fallbacks)
+    changes = [_times(one, rate) for one in providers]
+    for change, address in zip(changes, addresses, strict=False):
+        change["base_url"] = address
+    first, *others = changes
     fallbacks = tuple(
-        one.model_copy(update={"base_url": address})
-        for one, address in zip(config.llm_api.fallbacks, others, strict=True)
+        one.model_copy(update=change) for one, change in zip(api.fallbacks, others, strict=True)
     )
-    api = config.llm_api.model_copy(update={"base_url": first, "fallbacks": fallbacks})
-    return config.model_copy(update={"llm_api": api})
-
-
-def _fit(config: Config, rate: float, changes: dict[str, Any]) -> Config:
-    """`config` with `changes`, heard whatever the dialect.
-
-    Time runs `rate` times as fast for the bot; what waits for a model keeps its real time.
-    """
-    deadline = config.replies.deadline_seconds * rate
-    return config.model_copy(
-        update={
-            "nats": config.nats.model_copy(update={"dialect": "auto"}),
-            "llm_api": _patient(config.llm_api, rate),
-            "replies": config.replies.model_copy(update={"deadline_seconds": deadline}),
-            "dry_run": False,
-            **changes,
-        }
-    )
-
-
-def _patient(api: LLMApiConfig, rate: float) -> LLMApiConfig:
-    fallbacks = tuple(one.model_copy(update=_times(one, rate)) for one in api.fallbacks)
-    return api.model_copy(update={**_times(api, rate), "fallbacks": fallbacks})
+    return api.model_copy(update={**first, "fallbacks": fallbacks})
 
 
 def _times(api: LLMProviderConfig, rate: float) -> dict[str, Any]:

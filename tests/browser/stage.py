@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 from prometheus_client import CollectorRegistry
 
 from llm_bot.app import App
@@ -33,6 +33,9 @@ ARGUMENTS = (
     "--disable-background-networking",
 )
 TOKEN = "a-token-of-the-tests"
+PATIENCE_SECONDS = 60
+
+expect.set_options(timeout=1000 * PATIENCE_SECONDS)
 
 
 def chromium() -> str | None:
@@ -103,7 +106,7 @@ class Stage:
             self.rooms[name] = await self._stack.enter_async_context(connector)
         running = asyncio.create_task(app.run())
         self._stack.push_async_callback(self._end, running)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await app.ready.wait()
         await self.serve(0)
         return self
@@ -119,7 +122,7 @@ class Stage:
 
     async def _end(self, running: asyncio.Task[None]) -> None:
         self._stop.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, PATIENCE_SECONDS)
 
     def _config(self) -> Config:
         limits = {"global_cooldown_seconds": 0, "media_change_cooldown_seconds": 0, **self._limits}
@@ -176,6 +179,6 @@ class Stage:
 async def opened(browser: Browser, stage: Stage, **context: Any) -> Page:
     """The page of `stage`; an error in it fails whatever waits for it."""
     page = await (await browser.new_context(**context)).new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(1000 * PATIENCE_SECONDS)
     await page.goto(f"{stage.url}/")
     return page

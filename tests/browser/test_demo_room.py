@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,8 @@ from tests.browser.stage import browser, chromium
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: apt-get install chromium")
 
-expect.set_options(timeout=10_000)
-
-START_SECONDS = 20.0
-END_SECONDS = 5.0
+START_SECONDS = 60.0
+END_SECONDS = 60.0
 PAUSED = "0"
 
 
@@ -98,24 +97,31 @@ async def test_the_film_plays_and_somebody_takes_part():
         await expect(asked.locator(".chip")).to_contain_text("replied")
 
 
-async def test_another_film_and_a_flood():
+async def test_another_film_and_a_flood(tmp_path: Path):
     """A change of the film is on the page, and makes the bot wait; a flood is refused in order."""
-    async with demo() as page:
-        await expect(page.locator(".own").first).to_be_visible()
-        await hold_film(page)
-        await page.locator("#demo-media").select_option("Metropolis (1927)")
-        await expect(page.locator("#room-facts")).to_contain_text("Metropolis (1927)")
-        limits = page.locator("#limits li", has_text="Quiet after a new film")
-        await expect(limits).to_have_class("is-full")
-        asked = await say(page, "Reel, is this one loud?")
-        await expect(asked.locator(".chip")).to_have_text("new film")
-        await page.get_by_role("button", name="Flood the room").click()
-        flood = lines_with(page, re.compile(r"\d+ of 30\)"))
-        await expect(flood).to_have_count(30)
-        texts = await flood.locator(".bubble").all_inner_texts()
-        numbers = [int(text.rpartition("(")[2].partition(" ")[0]) for text in texts]
-        assert numbers == list(range(1, 31))
-        assert await flood.locator(".chip.refused").count() >= 25
+    # The demo's own configuration, but for a pause that doesn't end however slow the browser is.
+    text = (resources.files("llm_bot.demo") / "demo.yaml").read_text()
+    path = tmp_path / "config.yaml"
+    async with StandInModelServer() as server:
+        path.write_text(
+            text.replace("http://127.0.0.1:1/v1", server.base_url)
+            + "rate_limits: {media_change_cooldown_seconds: 3600}\n"
+        )
+        async with demo("--config", str(path)) as page:
+            await expect(page.locator(".own").first).to_be_visible()
+            await hold_film(page)
+            await page.locator("#demo-media").select_option("Metropolis (1927)")
+            await expect(page.locator("#room-facts")).to_contain_text("Metropolis (1927)")
+            limits = page.locator("#limits li", has_text="Quiet after a new film")
+            await expect(limits).to_have_class("is-full")
+            asked = await say(page, "Reel, is this one loud?")
+            await expect(asked.locator(".chip")).to_have_text("new film")
+            await page.get_by_role("button", name="Flood the room").click()
+            flood = lines_with(page, re.compile(r"\d+ of 30\)"))
+            await expect(flood.locator(".chip.refused")).to_have_count(30)
+            texts = await flood.locator(".bubble").all_inner_texts()
+            numbers = [int(text.rpartition("(")[2].partition(" ")[0]) for text in texts]
+            assert numbers == list(range(1, 31))
 
 
 async def test_the_model_goes_away_and_comes_back():

@@ -16,8 +16,6 @@ from tests.unit.llm_client.scripted_server import Answer, chat
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: apt-get install chromium")
 
-expect.set_options(timeout=10_000)
-
 MARKUP = '<img src=x onerror="document.title=1"><b>&amp;'
 
 

@@ -14,8 +14,6 @@ from tests.unit.web_stage import FakeActions
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: apt-get install chromium")
 
-expect.set_options(timeout=10_000)
-
 
 @pytest.fixture
 async def chrome():
