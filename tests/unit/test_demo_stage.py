@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
+from collections import Counter
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from llm_bot.app import App
+from llm_bot.bus import EventBus
 from llm_bot.demo.casting import bot_of, people_of, recast, titles_of
 from llm_bot.demo.film_clock import FilmClock
 from llm_bot.demo.page import wants_browser
-from llm_bot.demo.recording import RecordedEvent, event_subjects_only, film_night
-from llm_bot.demo.setting import Setting, read_setting
-from llm_bot.demo.stage import FLOOD_LINES, FLOODER, YOU, Stage
+from llm_bot.demo.recording import RecordedEvent, event_subjects_only, film_night, pauses, shifted
+from llm_bot.demo.setting import DOMAIN, Setting, read_setting
+from llm_bot.demo.stage import CHANCE_SEED, FLOOD_LINES, FLOODER, YOU, Stage
+from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.demo.terminal import HELP, take
+from llm_bot.room import RoomObserver
+from tests.fakes import ManualClock
+from tests.servers import eventually
 
 DESKTOP = {"DISPLAY": ":0"}
+PATIENCE_SECONDS = 60
 
 
 @pytest.mark.parametrize(
@@ -89,6 +100,79 @@ def test_another_recording_is_recast(bot):
     *_, line = recast(evening, channel="Cellar", domain="cytube.example", bot_name="Marvin")
     assert line.subject == "cytube.events.cellar.chatMsg"
     assert line.data == {"username": "ann", "msg": "Marvin, halt"}
+
+
+class Decisions(RoomObserver):
+    """How lines ended; `are_made` while no reply is under way."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str | None] = Counter()
+        self._sent = 0
+
+    @property
+    def are_made(self) -> bool:
+        """The limits know of a reply when it is sent, which is after its echo may come."""
+        return not self.outcomes[None] and self._sent == self.outcomes["replied"]
+
+    def on_decision(self, record, line, /):
+        self.outcomes[record.outcome] += 1
+
+    def on_concluded(self, record):
+        self.outcomes[record.outcome] += 1
+        self.outcomes[None] -= 1
+
+    def on_reply(self, record):
+        self._sent += 1
+
+
+def received(app: App, beyond: int = 0) -> int:
+    """How many events the bot has heard, as far as there are more than `beyond`."""
+    return max(0, int(app.status.read()["metrics"]["events_received"]) - beyond)
+
+
+async def test_the_film_night_shows_every_kind_of_decision():
+    """What it was written for, however fast the machine: the next line comes when the last one is
+    answered. None of the answers is a command, although somebody tries to make the bot give one."""
+    setting, bus, clock = read_setting(None, 1), EventBus(), ManualClock()
+    decisions, stop = Decisions(), asyncio.Event()
+    async with StandInModelServer() as model, asyncio.TaskGroup() as tasks:
+        config = setting.config(port=None, rate=1, models=[model.base_url] * 2)
+        unpaced = config.replies.model_copy(update={"min_interval_seconds": 0})
+        app = App(
+            config.model_copy(update={"replies": unpaced}),
+            stop=stop,
+            bus=bus,
+            clock=clock,
+            rng=random.Random(CHANCE_SEED).random,
+            observers=[decisions],
+        )
+        tasks.create_task(app.run())
+        await app.ready.wait()
+        place: dict[str, Any] = {
+            "channel": setting.room.name,
+            "domain": DOMAIN,
+            "bot_name": setting.bot_name,
+        }
+        async with StandInConnector(bus, **place, clock=clock) as room:
+            for pause, event in pauses(setting.evening):
+                clock.advance(pause)
+                before = received(app)
+                await room.play(*shifted([event], clock.time()))
+                await eventually(partial(received, app, beyond=before), timeout=PATIENCE_SECONDS)
+                await eventually(lambda: decisions.are_made, timeout=PATIENCE_SECONDS)
+        stop.set()
+    assert +decisions.outcomes == {
+        "replied": 25,
+        "own_line": 25,
+        "no_match": 41,
+        "replayed": 15,
+        "ignored_user": 4,
+        **dict.fromkeys(("ignored_prefix", "stale", "probability", "filtered"), 1),
+        **dict.fromkeys(("media_cooldown", "trigger_cooldown", "channel_cooldown"), 1),
+        **dict.fromkeys(("user_limit", "channel_limit"), 1),
+    }
+    assert {user for user, _ in room.said} > {None, "newt"}
+    assert not room.executed_commands
 
 
 # --- time ---
