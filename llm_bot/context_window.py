@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
 
 import msgspec
-
-PM_WINDOWS_KEPT = 100
-"""Private conversations remembered for each room; the one longest silent goes first."""
 
 
 class WindowLine(msgspec.Struct, frozen=True, gc=False):
@@ -90,34 +87,7 @@ class ContextWindow:
     def clear(self) -> None:
         self._lines.clear()
 
-
-class PrivateWindows:
-    """One window for each user who writes to the bot privately, bounded in number."""
-
-    def __init__(self, size: int, max_age_seconds: float) -> None:
-        self._size = size
-        self._max_age_seconds = max_age_seconds
-        self._windows: OrderedDict[str, ContextWindow] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._windows)
-
-    def of(self, user: str) -> ContextWindow:
-        """The window of `user`, made where there is none yet."""
-        key = user.lower()
-        window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = ContextWindow(self._size, self._max_age_seconds)
-            if len(self._windows) > PM_WINDOWS_KEPT:
-                self._windows.popitem(last=False)
-        else:
-            self._windows.move_to_end(key)
-        return window
-
     def resize(self, size: int, max_age_seconds: float) -> None:
         """Other bounds from now on; the newest lines that fit stay."""
         self._size, self._max_age_seconds = size, max_age_seconds
-        for key, old in self._windows.items():
-            window = self._windows[key] = ContextWindow(size, max_age_seconds)
-            for line in old:
-                window.add(line)
+        self._lines = deque(self._lines, maxlen=size)

@@ -39,7 +39,7 @@ class LineHandler:
         is_public = line.kind is LineKind.CHAT
         if (
             user in room.ignored_users
-            or user in room.roster.muted
+            or room.roster.is_muted(user)
             or line.is_shadowed
             or (not is_public and line.to and line.to.lower() not in room.own_keys)
         ):
@@ -58,7 +58,7 @@ class LineHandler:
             room.remember(remembered)
             room.note_other_line()
         else:
-            room.window_of(line).add(remembered)
+            room.conversation_of(line).window.add(remembered)
         if text.startswith(room.ignored_prefixes):
             self._record(line, Silent(Outcome.IGNORED_PREFIX))
             return
@@ -71,7 +71,7 @@ class LineHandler:
             return (IgnoredBecause.SERVER if is_server else IgnoredBecause.LISTED).value
         if line.is_shadowed:
             return IgnoredBecause.SHADOW_MUTED.value
-        if user in self._room.roster.muted:
+        if self._room.roster.is_muted(user):
             return IgnoredBecause.MUTED.value
         return IgnoredBecause.OTHER_TARGET.value
 
@@ -85,7 +85,7 @@ class LineHandler:
             if line.text and is_public:
                 room.remember(remembered)
             elif line.text:
-                room.window_of(line).add(remembered)
+                room.conversation_of(line).window.add(remembered)
             room.note_own_line(line, line.arrived)
             if is_public:
                 room.is_muted_by_server = False
@@ -94,13 +94,13 @@ class LineHandler:
                 room.note_delivery(sent.record, Delivery.ECHOED)
                 room.conclude(sent.record, Outcome.REPLIED)
         elif freshness is not Freshness.DUPLICATE and line.text:
-            room.window_of(line).insert(remembered)
+            room.conversation_of(line).window.insert(remembered)
         self._record(line, Silent(Outcome.OWN_LINE))
 
     def _hear_old(self, line: ChatLine, freshness: Freshness) -> None:
         room = self._room
         if freshness is not Freshness.DUPLICATE and line.text:
-            room.window_of(line).insert(
+            room.conversation_of(line).window.insert(
                 WindowLine(line.user, line.text, line.time, False, line.correlation_id)
             )
         if room.replays.is_skewed:
@@ -159,7 +159,7 @@ class LineHandler:
 
     def _admit(self, line: ChatLine, decision: Admit) -> None:
         record = self._record(line, decision)
-        self._room.loops(line).note_answered(line.user.lower(), line.arrived)
+        self._room.conversation_of(line).loops.note_answered(line.user.lower(), line.arrived)
         job = Job(line, decision.permit, record, self._deadline(line))
         self._room.add_job(job)
 

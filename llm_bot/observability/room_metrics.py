@@ -136,7 +136,7 @@ def _kinds(room: Room) -> list[str]:
     """The types of the room's triggers."""
     configured = [*room.public_triggers, *room.private_triggers]
     if room.contextual is not None:
-        configured.append(room.contextual[1])
+        configured.append(room.contextual)
     return [each.kind for each in configured]
 
 

@@ -33,7 +33,7 @@ class Ticker:
     async def run(self) -> None:
         """Tick until cancelled, or until a reload has taken the trigger away."""
         while self._room.contextual is not None:
-            await self._clock.sleep(self._room.contextual[0].interval(self._rng()))
+            await self._clock.sleep(_trigger(self._room.contextual).interval(self._rng()))
             await self.tick()
 
     async def tick(self) -> None:
@@ -41,7 +41,7 @@ class Ticker:
         room = self._room
         if room.contextual is None or room.origin is None:
             return  # nothing was heard yet, so there is nothing to say and nowhere to say it
-        trigger, armed = room.contextual
+        armed, trigger = room.contextual, _trigger(room.contextual)
         tick = ChatLine(
             kind=LineKind.TICK,
             user="",
@@ -118,3 +118,8 @@ class Ticker:
         deadline = tick.arrived + room.config.replies.deadline_seconds
         room.add_job(Job(tick, decision.permit, record, deadline))
         return None
+
+
+def _trigger(armed: ConfiguredTrigger) -> ContextualTrigger:
+    assert isinstance(armed.trigger, ContextualTrigger)  # noqa: S101 - the kind says so
+    return armed.trigger

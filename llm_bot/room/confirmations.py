@@ -31,8 +31,6 @@ class Sent(msgspec.Struct, eq=False):
 class Confirmations:
     """The unconfirmed lines of one room, oldest first."""
 
-    __slots__ = ("_sent",)
-
     def __init__(self) -> None:
         self._sent: deque[Sent] = deque()
 

@@ -23,8 +23,6 @@ class Job(msgspec.Struct, eq=False):
 class Lane:
     """First in, first out, at most `size` jobs and one for each user."""
 
-    __slots__ = ("_jobs", "size")
-
     def __init__(self, size: int) -> None:
         self.size = size
         self._jobs: deque[Job] = deque()

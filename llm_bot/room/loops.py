@@ -18,8 +18,6 @@ MAX_USERS = 1000
 class _Exchange:
     """The quick lines of one user that were answered, and whether he is taken for a bot."""
 
-    __slots__ = ("answered", "is_loop", "last_line_at")
-
     def __init__(self) -> None:
         self.answered: deque[float] = deque(maxlen=QUICK_ANSWERS)
         self.is_loop = False
@@ -28,8 +26,6 @@ class _Exchange:
 
 class LoopDetector:
     """Watches one conversation: a room's public lines, or its private ones."""
-
-    __slots__ = ("_exchanges", "_last_own", "unanswered_own_lines")
 
     def __init__(self) -> None:
         self._exchanges: OrderedDict[str, _Exchange] = OrderedDict()

@@ -8,8 +8,8 @@ the usual difference of the room's fresh lines is taken off first.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from enum import StrEnum
+from statistics import median
 
 from llm_bot.models import ChatLine
 
@@ -35,9 +35,6 @@ class Freshness(StrEnum):
     STALE = "stale"
 
 
-_FRESH = Freshness.FRESH  # in Python 3.11 this look-up takes as long as a call
-
-
 class ReplayDetector:
     """Judges the lines of one room in the order of their arrival.
 
@@ -49,26 +46,12 @@ class ReplayDetector:
     be late indeed.
     """
 
-    __slots__ = (
-        "_judged",
-        "_offsets",
-        "_run",
-        "_seen",
-        "_seen_in_order",
-        "_stale_run",
-        "is_skewed",
-        "max_age_seconds",
-        "skew_seconds",
-    )
-
     def __init__(self, max_age_seconds: float) -> None:
         self.max_age_seconds = max_age_seconds
         self._offsets: deque[float] = deque(maxlen=OFFSETS_KEPT)
         self._judged = 0
         self._run: deque[float] = deque(maxlen=SKEW_RUN)
-        # Hashes of what was seen, for the look-up, and in order, so that the oldest can go.
-        self._seen: set[int] = set()
-        self._seen_in_order: deque[int] = deque()
+        self._seen: dict[int, None] = {}  # hashes, the oldest first
         self._stale_run = 0
         self.skew_seconds = 0.0
         self.is_skewed = False
@@ -88,7 +71,7 @@ class ReplayDetector:
             self._offsets.append(offset)
             self._judged += 1
             if self._judged % OFFSETS_BETWEEN_MEDIANS == 0:
-                self.skew_seconds = _median(self._offsets)
+                self.skew_seconds = median(self._offsets)
         sent_at = said_at if forwarded_at is None else forwarded_at
         if sent_at is not None and line.heard_at - sent_at > self.max_age_seconds:
             self._stale_run += 1
@@ -96,19 +79,16 @@ class ReplayDetector:
                 self.is_skewed = True
             return Freshness.STALE
         self._stale_run = 0
-        return _FRESH
+        return Freshness.FRESH
 
     def _is_seen(self, line: ChatLine, said_at: float) -> bool:
-        # 64 bits, salted anew in each process: two lines among hundreds don't share them, and a
-        # number is looked up, kept and dropped for less than the lines themselves.
+        # 64 bits, salted anew in each process: two lines among hundreds don't share them.
         key = hash((line.user.lower(), line.kind, said_at, line.text))
-        seen = self._seen
-        if key in seen:
+        if key in self._seen:
             return True
-        seen.add(key)
-        self._seen_in_order.append(key)
-        if len(seen) > SEEN_LINES_KEPT:
-            seen.remove(self._seen_in_order.popleft())
+        self._seen[key] = None
+        if len(self._seen) > SEEN_LINES_KEPT:
+            del self._seen[next(iter(self._seen))]
         return False
 
     def _note_old(self, offset: float) -> None:
@@ -120,12 +100,5 @@ class ReplayDetector:
             self.is_skewed = True
             self._offsets.clear()
             self._offsets.extend(run)
-            self.skew_seconds = _median(run)
+            self.skew_seconds = median(run)
             run.clear()
-
-
-def _median(values: Iterable[float]) -> float:
-    """The middle value. `statistics.median` takes ten times as long for so few."""
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 
-from llm_bot.config import ContextualTriggerConfig, RoomConfig, TriggerConfig
+from llm_bot.config import RoomConfig, TriggerConfig
 from llm_bot.config.triggers import TRIGGER_KINDS
-from llm_bot.context_window import (
-    PM_WINDOWS_KEPT,
-    ContextWindow,
-    PrivateWindows,
-    WindowLine,
-)
+from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionLog, DecisionRecord, Delivery, Outcome
 from llm_bot.insights.stream_buffer import StreamBuffer, StreamTrack
 from llm_bot.models import ChatLine, LineKind, Media, Origin
 from llm_bot.response_processor import ResponseProcessor
 from llm_bot.response_processor.guard import Guard
 from llm_bot.room.confirmations import Confirmations
+from llm_bot.room.conversations import Conversation, PrivateConversations, new_window
 from llm_bot.room.lane import Job, Lane
-from llm_bot.room.loops import LoopDetector
 from llm_bot.room.observer import RoomObserver
 from llm_bot.room.replays import ReplayDetector
 from llm_bot.room.roster import Roster
 from llm_bot.room.tally import RoomTally
 from llm_bot.triggers.configured import ConfiguredTrigger
-from llm_bot.triggers.contextual import ContextualTrigger, Surveyed
+from llm_bot.triggers.contextual import Surveyed
 from llm_bot.triggers.gates import RoomFacts
 from llm_bot.triggers.registry import make_trigger
 
@@ -51,16 +46,11 @@ class Room:
         self.config = config
         self.key = config.name.lower()
         self.login_name = ""
-        self.window = ContextWindow(
-            config.context_window.size, config.context_window.max_age_seconds
-        )
-        self.private_windows = PrivateWindows(
-            config.context_window.size, config.context_window.max_age_seconds
-        )
+        self.window = new_window(config.context_window)
+        self.public = Conversation(self.window)
+        self.private = PrivateConversations(config.context_window)
         self.roster = Roster()
         self.replays = ReplayDetector(config.bot.max_event_age_seconds)
-        self.public_loops = LoopDetector()
-        self.private_loops: OrderedDict[str, LoopDetector] = OrderedDict()
         # Public lines of others since the bot's own last one, and since the last tick.
         self.lines_since_own = 0
         self.lines_since_tick = 0
@@ -100,11 +90,9 @@ class Room:
         if fresh is self:
             return
         self.config = fresh.config
-        for line in self.window:
-            fresh.window.add(line)
-        self.window = fresh.window
         settings = fresh.config.context_window
-        self.private_windows.resize(settings.size, settings.max_age_seconds)
+        self.window.resize(settings.size, settings.max_age_seconds)
+        self.private.resize(settings)
         self.stream.resize(fresh.config.insights.size)
         self.replays.max_age_seconds = fresh.config.bot.max_event_age_seconds
         self.public_lane.size = self.private_lane.size = fresh.config.replies.queue_size
@@ -141,9 +129,10 @@ class Room:
         self.own_keys = frozenset(name.lower() for name in self.own_names)
         self.called_names = (*self.own_names, *bot.aliases)
         armed = configure_triggers(self.config.triggers, room=self.key, names=self.called_names)
-        self.public_triggers = tuple(one for one in armed if one.kind != "pm")
+        self.public_triggers = tuple(one for one in armed if one.kind not in ("pm", "contextual"))
         self.private_triggers = tuple(one for one in armed if one.kind == "pm")
-        self.contextual = arm_contextual(self.config.triggers, room=self.key)
+        # Asked by a timer, and not about lines.
+        self.contextual = next((one for one in armed if one.kind == "contextual"), None)
 
     def learn_login(self, name: str) -> bool:
         """The account that the connector uses here; true if it is another than was known."""
@@ -191,46 +180,34 @@ class Room:
         talked = {line.user.lower() for line in self.window}
         return talked | {person.name.lower() for person in self.roster}
 
-    def window_of(self, line: ChatLine) -> ContextWindow:
-        """Where `line` belongs: private conversations never appear in the room's."""
+    def conversation_of(self, line: ChatLine) -> Conversation:
+        """The one that `line` belongs to: private ones never appear in the room's."""
         if line.kind is not LineKind.PM:
-            return self.window
+            return self.public
         is_own = line.user.lower() in self.own_keys
-        return self.private_windows.of(line.to if is_own else line.user)
+        return self.private.of(line.to if is_own else line.user)
 
     def remember(self, line: WindowLine) -> None:
         """A public line was said just now."""
         self.window.add(line)
         self.stream.add(StreamTrack.CONVERSATION, line)
 
-    def loops(self, line: ChatLine) -> LoopDetector:
-        """Who watches over the conversation that `line` is part of."""
-        if line.kind is not LineKind.PM:
-            return self.public_loops
-        other = (line.to if line.user.lower() in self.own_keys else line.user).lower()
-        detector = self.private_loops.get(other)
-        if detector is None:
-            detector = self.private_loops[other] = LoopDetector()
-            if len(self.private_loops) > PM_WINDOWS_KEPT:
-                self.private_loops.popitem(last=False)
-        return detector
-
     def note_own_line(self, line: ChatLine, now: float) -> None:
         """The bot's own line was seen in the room, or in a private conversation."""
-        self.loops(line).note_own(now)
+        self.conversation_of(line).loops.note_own(now)
         if line.kind is LineKind.CHAT:
             self.lines_since_own = 0
 
     def note_other_line(self) -> None:
         """Somebody else said something in the room."""
-        self.public_loops.note_other()
+        self.public.loops.note_other()
         self.lines_since_own += 1
         self.lines_since_tick += 1
 
     @property
     def may_speak_unasked(self) -> bool:
         """Whether somebody has answered the bot's own last lines, or there are few of them."""
-        return self.public_loops.unanswered_own_lines < self.config.bot.max_unanswered_own_lines
+        return self.public.loops.unanswered_own_lines < self.config.bot.max_unanswered_own_lines
 
     def survey(self) -> Surveyed:
         """What a tick sees; the lines of this interval are counted anew afterwards."""
@@ -249,7 +226,7 @@ class Room:
         `now` is epoch seconds.
         """
         most = self.config.max_context_messages
-        lines = self.window_of(line).latest(most + 1, now)
+        lines = self.conversation_of(line).window.latest(most + 1, now)
         asked = (line.correlation_id, line.user, line.text)
         others = [one for one in lines if (one.correlation_id, one.user, one.text) != asked]
         return tuple(others[-most:]) if most else ()
@@ -279,7 +256,7 @@ class Room:
         return RoomFacts(
             now=now,
             is_silenced=self.config.silenced,
-            is_loop=self.loops(line).is_loop(user, now),
+            is_loop=self.conversation_of(line).loops.is_loop(user, now),
             media_frees_in=self.media_frees_in(now),
             media_cooldown=self.config.rate_limits.media_change_cooldown_seconds,
             has_waiting=lane.waiting(user) is not None,
@@ -322,25 +299,14 @@ class Room:
         self.tally.deliveries[delivery.value] += 1
 
 
-def arm_contextual(
-    configs: tuple[TriggerConfig, ...], *, room: str
-) -> tuple[ContextualTrigger, ConfiguredTrigger] | None:
-    """The trigger that is asked by a timer and not about lines, if it is enabled."""
-    for config in configs:
-        if config.enabled and isinstance(config, ContextualTriggerConfig):
-            trigger = ContextualTrigger(config)
-            return trigger, ConfiguredTrigger.arm(trigger, config, room)
-    return None
-
-
 def configure_triggers(
     configs: tuple[TriggerConfig, ...], *, room: str, names: tuple[str, ...]
 ) -> list[ConfiguredTrigger]:
-    """The enabled triggers that are asked about lines, kind by kind (TRIG-1)."""
-    armed: list[ConfiguredTrigger] = []
+    """The enabled triggers, kind by kind (TRIG-1)."""
     taken: Counter[str] = Counter()
-    for config in configs:
-        if config.enabled and not isinstance(config, ContextualTriggerConfig):
-            trigger = make_trigger(config, names=names, taken=taken)
-            armed.append(ConfiguredTrigger.arm(trigger, config, room))
+    armed = [
+        ConfiguredTrigger.arm(make_trigger(config, names=names, taken=taken), config, room)
+        for config in configs
+        if config.enabled
+    ]
     return sorted(armed, key=lambda one: TRIGGER_KINDS.index(one.kind))

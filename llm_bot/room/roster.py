@@ -13,16 +13,10 @@ MAX_PEOPLE = 10_000
 
 
 class Roster:
-    """The people of one room by name, case aside. `is_known` is false until a list was heard.
-
-    `muted` has the names, in lower case, of those who are muted: it is looked up for every line.
-    """
-
-    __slots__ = ("_people", "is_known", "muted")
+    """The people of one room by name, case aside. `is_known` is false until a list was heard."""
 
     def __init__(self) -> None:
         self._people: dict[str, Person] = {}
-        self.muted: set[str] = set()
         self.is_known = False
 
     def __len__(self) -> int:
@@ -34,10 +28,14 @@ class Roster:
     def get(self, name: str) -> Person | None:
         return self._people.get(name.lower())
 
+    def is_muted(self, name: str) -> bool:
+        """Whether the chat server lets nobody else see what `name` says."""
+        person = self.get(name)
+        return person is not None and person.is_muted
+
     def replace(self, people: Iterable[Person]) -> None:
         """A whole list: it holds everybody, so whoever isn't on it has gone."""
         self._people = {}
-        self.muted = set()
         for person in people:
             self.join(person)
         self.is_known = True
@@ -51,27 +49,18 @@ class Roster:
     def join(self, person: Person) -> None:
         key = person.name.lower()
         if len(self._people) < MAX_PEOPLE or key in self._people:
-            self._put(key, person)
-
-    def _put(self, key: str, person: Person) -> None:
-        self._people[key] = person
-        if person.is_muted:
-            self.muted.add(key)
-        else:
-            self.muted.discard(key)
+            self._people[key] = person
 
     def leave(self, name: str) -> None:
         self._people.pop(name.lower(), None)
-        self.muted.discard(name.lower())
 
     def change(self, change: PersonChanged) -> None:
         """Take what the event says and keep what it doesn't; unknown names aren't added."""
-        person = self._people.get(change.name.lower())
-        if person is None:
-            return
-        fields = {
-            name: value
-            for name in ("rank", "is_afk", "is_muted")
-            if (value := getattr(change, name)) is not None
-        }
-        self._put(change.name.lower(), msgspec.structs.replace(person, **fields))
+        person = self.get(change.name)
+        if person is not None:
+            told = {
+                name: value
+                for name in ("rank", "is_afk", "is_muted")
+                if (value := getattr(change, name)) is not None
+            }
+            self._people[change.name.lower()] = msgspec.structs.replace(person, **told)

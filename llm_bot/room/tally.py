@@ -34,8 +34,6 @@ class Counts(dict[Key, int]):
 class Histogram:
     """Counts of values by upper bounds; `counts` has one more, for what is above them all."""
 
-    __slots__ = ("bounds", "counts", "total")
-
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
@@ -48,21 +46,6 @@ class Histogram:
 
 class RoomTally:
     """The counters of one room. Every key comes from a closed set, never from a user."""
-
-    __slots__ = (
-        "decisions",
-        "deliveries",
-        "events",
-        "filtered",
-        "insights",
-        "relevance",
-        "reply_seconds",
-        "response_characters",
-        "sent",
-        "triggers_evaluated",
-        "triggers_fired",
-        "triggers_suppressed",
-    )
 
     def __init__(self) -> None:
         self.events: Counts[str] = Counts()
@@ -81,8 +64,6 @@ class RoomTally:
 
 class Tally:
     """The counters that belong to no room."""
-
-    __slots__ = ("dropped", "event_seconds", "last_event_at")
 
     def __init__(self) -> None:
         self.dropped: Counts[str] = Counts()

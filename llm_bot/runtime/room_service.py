@@ -10,7 +10,7 @@ from zlib import crc32
 from llm_bot.agents.insight import InsightAgent, InsightSettings
 from llm_bot.agents.publishing import insights_subject, publish_insights
 from llm_bot.agents.schemas import Insight
-from llm_bot.config import RoomConfig
+from llm_bot.config import RoomConfig, TriggerConfig
 from llm_bot.decisions import DecisionRecord
 from llm_bot.event_handler import EventHandler
 from llm_bot.replies.delivery import RoomDelivery
@@ -120,16 +120,15 @@ class RoomService(RoomObserver):
 
     def adopt(self, fresh: Room) -> None:
         """Take the configuration of `fresh`, which was made for it, and keep everything else."""
-        had, domain = self.room.contextual, self.room.config.domain
+        before = self.room.config
         self.room.adopt(fresh)
         self.insights.settings = InsightSettings.of(self.room.config)
         if self._group is None:
             return
         self.subscriptions.hear(self.room.config)
-        now = self.room.contextual
-        if domain != self.room.config.domain:
+        if before.domain != self.room.config.domain:
             self.sync.resync()
-        if (had and had[0].config) != (now and now[0].config):
+        if _contextual(before) != _contextual(self.room.config):
             self._restart_ticker()
 
     async def stop_hearing(self) -> None:
@@ -192,3 +191,7 @@ class RoomService(RoomObserver):
 def _phase(key: str) -> float:
     """A part of a pause, spread evenly over rooms, and for each the same at every start."""
     return crc32(key.encode()) / (1 << 32)
+
+
+def _contextual(config: RoomConfig) -> list[TriggerConfig]:
+    return [each for each in config.triggers if each.type == "contextual"]

@@ -138,7 +138,7 @@ async def test_private_line_is_asked_with_its_own_conversation():
     """What the room says never appears in a private prompt, nor the other way round."""
     scene = Scene(line=builders.pm("are you there?"))
     scene.remember("for everybody")
-    window = scene.room.private_windows.of("alice")
+    window = scene.room.private.of("alice").window
     window.add(WindowLine("alice", "between us", builders.HEARD_AT))
     await scene.ask()
     _, user = scene.asked

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bot.context_window import PM_WINDOWS_KEPT, ContextWindow, PrivateWindows, WindowLine
+from llm_bot.context_window import ContextWindow, WindowLine
 
 MAX_AGE_SECONDS = 100.0
 
@@ -164,31 +164,12 @@ class TestInvariants:
         assert all(line.time >= now - MAX_AGE_SECONDS for line in latest)
 
 
-class TestPrivateWindows:
-    """Private messages have a window of their own for each user, bounded in number (CTX-2)."""
-
-    def test_one_for_each_user(self) -> None:
-        """A user has one window, whatever the case of the name, and nobody else's."""
-        windows = PrivateWindows(5, 100)
-        windows.of("Alice").add(at(1))
-        assert windows.of("aLICE") is windows.of("alice")
-        assert times(windows.of("alice")) == [1]
-        assert times(windows.of("bob")) == []
-
-    def test_the_longest_silent_goes(self) -> None:
-        """With one user too many, the one who was silent for longest is forgotten."""
-        windows = PrivateWindows(5, 100)
-        for number in range(PM_WINDOWS_KEPT):
-            windows.of(f"user{number}").add(at(1))
-        windows.of("user0")
-        windows.of("one more")
-        assert len(windows) == PM_WINDOWS_KEPT
-        assert len(windows.of("user0")) == 1
-        assert len(windows.of("user1")) == 0
-
-    def test_a_million_names(self) -> None:
-        """However many names write, no more windows are kept than the bound says."""
-        windows = PrivateWindows(5, 100)
-        for number in range(10_000):
-            windows.of(f"user{number}")
-            assert len(windows) <= PM_WINDOWS_KEPT
+def test_resize() -> None:
+    """The newest lines that fit stay, and the new bounds hold from then on."""
+    window = ContextWindow(5, 100)
+    for moment in range(5):
+        window.add(at(moment))
+    window.resize(2, 1)
+    assert times(window) == [3, 4]
+    window.add(at(6))
+    assert times(window) == [6]

@@ -93,7 +93,7 @@ class Bench(RoomObserver):
 
 
 def in_conversation(bench: Bench, user: str) -> list[str]:
-    return [line.text for line in bench.room.private_windows.of(user)]
+    return [line.text for line in bench.room.private.of(user).window]
 
 
 class TestOwnLines:
@@ -160,7 +160,7 @@ class TestIgnoredUsers:
             bench.happen(*prepare)
         assert bench.outcome("MyBot, hello", **changes) is Outcome.IGNORED_USER
         assert bench.window == []
-        assert len(bench.room.private_windows) == 0
+        assert len(bench.room.private) == 0
         assert len(bench.room.public_lane) == len(bench.room.private_lane) == 0
 
     def test_one_who_is_unmuted_is_heard_again(self):
@@ -295,7 +295,7 @@ class TestNoMatch:
     def test_an_empty_one_does_not_enter_the_window(self, text, to):
         bench = Bench()
         assert bench.outcome(text, to=to) is Outcome.NO_MATCH
-        assert (bench.window, len(bench.room.private_windows)) == ([], 0)
+        assert (bench.window, len(bench.room.private)) == ([], 0)
         assert len(bench.room.private_lane) == 0
 
 

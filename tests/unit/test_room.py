@@ -11,6 +11,7 @@ from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, Outcome
 from llm_bot.models import ChatLine, LineKind, Media
 from llm_bot.room import REPEATED_MEDIA_SECONDS, configure_triggers
+from llm_bot.room.conversations import PRIVATE_KEPT
 from tests.fakes import Recorder
 from tests.unit.builders import HEARD_AT, line, pm, room, room_config
 
@@ -104,18 +105,18 @@ class TestConversation:
     def test_windows_are_apart(self) -> None:
         """Public lines share one window, a private one belongs to its user."""
         found = room()
-        assert found.window_of(line(user="a")) is found.window_of(line(user="b"))
-        assert found.window_of(pm(user="a")) is found.window_of(pm(user="A"))
-        windows = [found.window_of(one) for one in (line(), pm(user="a"), pm(user="b"))]
-        assert len({id(one) for one in windows}) == 3
+        assert found.conversation_of(line(user="a")) is found.conversation_of(line(user="b"))
+        assert found.conversation_of(pm(user="a")) is found.conversation_of(pm(user="A"))
+        kept = [found.conversation_of(one) for one in (line(), pm(user="a"), pm(user="b"))]
+        assert len({id(one) for one in kept}) == 3
 
     @pytest.mark.parametrize("own_name", ["MyBot", "mybot", "RigBot"])
     def test_own_private_lines(self, own_name: str) -> None:
         """The bot's own private line belongs to the conversation with whom it was sent to."""
         found = room()
         found.learn_login("RigBot")
-        theirs = found.window_of(pm(user="alice", to=own_name))
-        assert found.window_of(pm(user=own_name, to="Alice")) is theirs
+        theirs = found.conversation_of(pm(user="alice", to=own_name))
+        assert found.conversation_of(pm(user=own_name, to="Alice")) is theirs
 
     @pytest.mark.parametrize(
         ("most", "texts"),
@@ -148,11 +149,25 @@ class TestConversation:
         """A private line is in no public conversation, nor in that of another user (CTX-2)."""
         found = room()
         private = pm("secret", user="alice")
-        found.window_of(private).add(remembered(private))
+        found.conversation_of(private).window.add(remembered(private))
         others = [line(correlation_id="2"), pm(user="bob", correlation_id="3")]
         assert [found.conversation(one, HEARD_AT) for one in others] == [(), ()]
         again = pm(user="alice", correlation_id="4")
         assert [each.text for each in found.conversation(again, HEARD_AT)] == ["secret"]
+
+
+class TestPrivateConversations:
+    """One for each user, bounded in number (CTX-2)."""
+
+    def test_the_longest_silent_goes(self) -> None:
+        """With one user too many, the one who was silent for longest is forgotten."""
+        found = room().private
+        for number in range(PRIVATE_KEPT):
+            found.of(f"user{number}").window.add(remembered(line()))
+        found.of("USER0")
+        found.of("one more")
+        assert len(found) == PRIVATE_KEPT
+        assert [len(found.of(f"user{number}").window) for number in range(2)] == [1, 0]
 
 
 class TestMedia:
