@@ -10,7 +10,7 @@ from benchmarks.stage import Plan, stage
 
 ROUNDS = 11
 QUICK_ROUNDS = 2
-MOST_OF_IMPORTS = 1.5
+MOST_OF_IMPORTS = 1.6
 
 TEXT = """\
 From the launch of `python -m llm_bot` until the line `app.ready` of its log is read, beside a

@@ -180,14 +180,14 @@ def runs(rate: float, cpu_us: float) -> list[Run]:
 
 def test_the_targets_of_an_idle_line():
     met = flood.targets(1, {BARE: runs(200, 4), WHOLE: runs(90, 8.75), FASTSTREAM: runs(18, 70)})
-    assert [each.is_met for each in met] == [True, True, True]
-    missed = flood.targets(10, {BARE: runs(200, 4), WHOLE: runs(89, 8.9), FASTSTREAM: runs(18, 70)})
-    assert [each.is_met for each in missed] == [False, False, False]
+    assert [each.is_met for each in met] == [True, True]
+    missed = flood.targets(10, {BARE: runs(200, 4), WHOLE: runs(75, 8.9), FASTSTREAM: runs(18, 70)})
+    assert [each.is_met for each in missed] == [False, False]
 
 
 def test_without_faststream_its_row_and_its_target_are_left_out_and_the_page_says_so():
     alone = {BARE: runs(200, 4), WHOLE: runs(90, 8.8)}
-    assert len(flood.targets(1, alone)) == 2
+    assert len(flood.targets(1, alone)) == 1
     assert len(flood.table(1, alone).rows) == 2
     assert "could not be installed" in " ".join(flood.notes(alone))
 
