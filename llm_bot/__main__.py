@@ -14,17 +14,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 
-from llm_bot.cli.arguments import DEFAULT_CONFIG, read_arguments
+from llm_bot.cli.arguments import read_arguments
+from llm_bot.cli.output import ExitCode
 
 log = logging.getLogger("llm_bot")
-
-
-EXIT_FAILURE = 3
-EXIT_INTERRUPTED = 130
-EXIT_NO_READER = 141  # as a program that SIGPIPE ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,54 +34,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:  # None where it was closed by whoever started us
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _without_reader()
     except Exception:
         log.critical("app.crashed", exc_info=True)
-        return EXIT_FAILURE
+        return ExitCode.FAILED
     return code
 
 
 def _dispatch(argv: Sequence[str] | None) -> int:
     try:
-        arguments = read_arguments(argv)
+        options = vars(read_arguments(argv))
     except SystemExit as exc:  # argparse has printed the help, the version, or what is wrong
-        return exc.code if isinstance(exc.code, int) else EXIT_FAILURE
-    command: str = arguments.command or "run"
-    if command == "run":
-        # From here on a SIGHUP waits for the daemon: the imports alone take 0.3 s.
+        return exc.code if isinstance(exc.code, int) else ExitCode.FAILED
+    command: str = options.pop("command")
+    if command == "run" and hasattr(signal, "SIGHUP"):
+        # From here on a SIGHUP waits for the daemon: the imports alone take 0.3 s. At the end it
+        # waits for nobody, and is gone with the process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    run = _import(f"llm_bot.cli.{command}").run
-    config: Path = arguments.config or DEFAULT_CONFIG
-    code: int
-    match command:
-        case "check":
-            code = run(config, strict=arguments.strict)
-        case "schema":
-            code = run()
-        case "demo":
-            code = run(
-                arguments.config,
-                speed=arguments.speed,
-                recording=arguments.recording,
-                port=arguments.port,
-                opens_browser=arguments.opens_browser,
-                in_terminal=arguments.terminal,
-            )
-        case "why":
-            code = run(
-                config,
-                channel=arguments.channel,
-                last=arguments.last,
-                correlation_id=arguments.id,
-                url=arguments.url,
-                as_json=arguments.json,
-            )
-        case "healthcheck" | "models":
-            code = run(config)
-        case _:
-            code = run(config, log_level=arguments.log_level, dry_run=arguments.dry_run)
+    code: int = _import(f"llm_bot.cli.{command}").run(**options)
     return code
 
 
@@ -105,7 +72,7 @@ def _without_reader() -> int:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    return EXIT_NO_READER
+    return ExitCode.NO_READER
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Signals, as the rest of the program sees them: an event that says stop, a call that says reload.
 
-Two handlers share each signal to stop. That of the loop sets the event: it wakes a loop that is
-about to sleep, which a plain one doesn't. The plain one counts: it works when the loop is stuck,
-be it in the very cleanup that the first order began.
+The handlers are plain ones, which work when the loop is stuck, be it in the very cleanup that the
+first order began. Where the loop has handlers of its own (not on Windows), there is one of these
+besides: it wakes a loop that is about to sleep, which a plain one doesn't.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -35,16 +35,51 @@ def shutdown_signals(
 ) -> Iterator[None]:
     """Within it SIGTERM or SIGINT sets `stop`, a second one ends the process at once with 130.
 
-    SIGHUP has `reload` called in the running loop; without `reload` SIGHUP is left as it is. The
-    same signal once more within 50 ms counts as one. To be entered in the main thread, in a
-    coroutine; on leaving, all handlers are as before.
+    SIGHUP, where there is one, has `reload` called in the running loop, also if it was sent while
+    it was blocked; without `reload` SIGHUP is left as it is. The same signal once more within 50 ms
+    counts as one. To be entered in the main thread, in a coroutine; on leaving, all handlers are as
+    before.
     """
-    with _handling(STOP_SIGNALS, stop.set, _Orders().received):
-        if reload is None:
-            yield
-            return
-        with _handling((signal.SIGHUP,), reload):
-            yield
+    loop = asyncio.get_running_loop()
+    orders: list[tuple[int, float]] = []
+
+    def take_order(number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+        orders.append((number, time.monotonic()))
+        (first, first_time), (_, now) = orders[0], orders[-1]
+        if number != first or now - first_time > ONE_ORDER_SECONDS:
+            _end_at_once()
+
+    with ExitStack() as stack:
+        for number in STOP_SIGNALS:
+            stack.enter_context(_handled(number, stop.set, take_order))
+        if reload is not None and hasattr(signal, "SIGHUP"):
+            stack.enter_context(_handled(signal.SIGHUP, reload))
+            blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+            stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, blocked)
+        yield
+
+
+@contextmanager
+def _handled(
+    number: signal.Signals,
+    in_loop: Callable[[], None],
+    at_once: Callable[[int, FrameType | None], None] | None = None,
+) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(number)
+    try:
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, in_loop)
+        if at_once is not None:
+            # Takes the place of a handler that does nothing: the loop learns of the signal through
+            # the descriptor that the interpreter writes to.
+            signal.signal(number, at_once)
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 async def unless_stopped(stop: asyncio.Event, work: Awaitable[object]) -> bool:
@@ -60,44 +95,6 @@ async def unless_stopped(stop: asyncio.Event, work: Awaitable[object]) -> bool:
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
-
-
-class _Orders:
-    """The orders to stop that have come so far."""
-
-    def __init__(self) -> None:
-        self._first: tuple[int, float] | None = None
-
-    def received(self, number: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first = (number, now)
-            return
-        first_number, first_time = self._first
-        if number != first_number or now - first_time > ONE_ORDER_SECONDS:
-            _end_at_once()
-
-
-@contextmanager
-def _handling(
-    signals: tuple[signal.Signals, ...],
-    in_loop: Callable[[], None],
-    at_once: Callable[[int, FrameType | None], None] | None = None,
-) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    previous = {number: signal.getsignal(number) for number in signals}
-    try:
-        for number in signals:
-            loop.add_signal_handler(number, in_loop)
-            if at_once is not None:
-                # Takes the place of a handler that does nothing: the loop learns of the signal
-                # through the descriptor that the interpreter writes to.
-                signal.signal(number, at_once)
-        yield
-    finally:
-        for number, before in previous.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 def _end_at_once() -> NoReturn:

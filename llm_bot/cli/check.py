@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from llm_bot.config import Config
-from llm_bot.config.loader import ConfigFileError, LoadedConfig, load_config
+from llm_bot.cli.arguments import DEFAULT_CONFIG
+from llm_bot.cli.output import ExitCode
+from llm_bot.config import Config, ConfigFileError, load_config
 from llm_bot.errors import Problem
 
 
-def run(config_path: Path, *, strict: bool) -> int:
+def run(config_path: Path = DEFAULT_CONFIG, *, strict: bool) -> int:
     """Print every error, or every warning and a summary. 0 if usable, else 1.
 
     All of it goes to standard output, since it is what was asked for. `strict` counts warnings
@@ -23,14 +24,16 @@ def run(config_path: Path, *, strict: bool) -> int:
         _print_all(exc.source, "warning", exc.warnings)
         _print_all(exc.source, "error", exc.problems)
         print(f"{exc.source}: not usable, {_counted(len(exc.problems), 'error')}")
-        return 1
+        return ExitCode.CONFIG
     _print_all(loaded.source, "warning", loaded.warnings)
+    warnings = _counted(len(loaded.warnings), "warning")
     if strict and loaded.warnings:
-        count = _counted(len(loaded.warnings), "warning")
-        print(f"{loaded.source}: refused, {count} with --strict")
-        return 1
-    print(_summary(loaded))
-    return 0
+        print(f"{loaded.source}: refused, {warnings} with --strict")
+        return ExitCode.CONFIG
+    print(f"{loaded.source}: usable, {warnings}")
+    for name, value in _summary(loaded.config):
+        print(f"  {name:<9} {value}")
+    return ExitCode.OK
 
 
 def _print_all(source: str, kind: str, problems: Iterable[Problem]) -> None:
@@ -42,31 +45,20 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _summary(loaded: LoadedConfig) -> str:
-    config = loaded.config
-    lines = [
-        f"{loaded.source}: usable, {_counted(len(loaded.warnings), 'warning')}",
-        f"  rooms     {_rooms(config)}",
-        f"  provider  {config.llm_api.provider}, model {config.llm_api.model}",
-        f"  triggers  {_triggers(config)}",
-    ]
-    if config.dry_run:
-        lines.append("  dry run   nothing will be said")
-    return "\n".join(lines)
-
-
-def _rooms(config: Config) -> str:
-    names = []
-    for channel in config.channels:
-        state = "" if channel.enabled else " (disabled)"
-        if channel.enabled and channel.silenced:
-            state = " (silenced)"
-        names.append(channel.name + state)
-    return ", ".join(names)
-
-
-def _triggers(config: Config) -> str:
+def _summary(config: Config) -> Iterable[tuple[str, str]]:
+    yield (
+        "rooms",
+        ", ".join(
+            f"{channel.name}{' (silenced)' if channel.silenced else ''}"
+            if channel.enabled
+            else f"{channel.name} (disabled)"
+            for channel in config.channels
+        ),
+    )
+    yield "provider", f"{config.llm_api.provider}, model {config.llm_api.model}"
     kinds = dict.fromkeys(trigger.type for trigger in config.triggers if trigger.enabled)
     own = sum(channel.triggers is not None for channel in config.channels)
-    text = ", ".join(kinds) or "none"
-    return f"{text} ({_counted(own, 'room')} with its own)" if own else text
+    exceptions = f" ({_counted(own, 'room')} with its own)" if own else ""
+    yield "triggers", f"{', '.join(kinds) or 'none'}{exceptions}"
+    if config.dry_run:
+        yield "dry run", "nothing will be said"

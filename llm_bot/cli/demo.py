@@ -25,7 +25,7 @@ DEFAULT_SPEED = 2.5
 
 
 def run(
-    config_path: Path | None,
+    config_path: Path | None = None,
     *,
     speed: float = DEFAULT_SPEED,
     recording: Path | None = None,

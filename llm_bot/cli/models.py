@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llm_bot.config import Config
-from llm_bot.config.loader import ConfigFileError, load_config
+from llm_bot.cli.arguments import DEFAULT_CONFIG
+from llm_bot.cli.output import ExitCode, fail, printable
+from llm_bot.config import Config, ConfigFileError, load_config
 from llm_bot.llm_client import LLMClient, LLMConfig, LLMError
 from llm_bot.runtime.model import client_config
 
@@ -18,7 +18,7 @@ SHOWN_MODELS = 200
 """More than that of one provider are counted, not listed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
     """One provider: the models that are asked of it, and those that it has, or why not."""
 
@@ -29,46 +29,58 @@ class Listing:
     error: str = ""
 
     @property
-    def missing(self) -> tuple[str, ...]:
-        """Models that are asked for and not listed. A server that lists none may have any."""
-        if not self.models:
-            return ()
-        return tuple(name for name in self.wanted if not _lists(self.models, name))
+    def listed(self) -> frozenset[str]:
+        """The wanted models that are there; Ollama lists `name` as `name:latest`."""
+        return frozenset(
+            name for name in self.wanted if not {name, f"{name}:latest"}.isdisjoint(self.models)
+        )
 
     @property
-    def is_well(self) -> bool:
-        return not self.error and not self.missing
+    def missing(self) -> tuple[str, ...]:
+        """Models that are asked for and not listed. A server that lists none may have any."""
+        return tuple(name for name in self.wanted if self.models and name not in self.listed)
+
+    def lines(self) -> Iterator[str]:
+        """What is printed of it."""
+        yield f"{self.name}  {self.config.address}"
+        if self.error:
+            yield f"  no list: {printable(self.error)}"
+        elif not self.models:
+            yield "  lists no models, which needn't mean that it has none"
+        for name in self.missing:
+            yield f"  ! {name}  is asked for, and isn't listed"
+        for name in self.models[:SHOWN_MODELS]:
+            mark = "*" if self.listed & {name, name.removesuffix(":latest")} else " "
+            yield f"  {mark} {printable(name)}"
+        if self.listed:
+            yield "  (* is asked for)"
+        if len(self.models) > SHOWN_MODELS:
+            yield f"  and {len(self.models) - SHOWN_MODELS} more"
 
 
-def run(config_path: Path) -> int:
+def run(config_path: Path = DEFAULT_CONFIG) -> int:
     """Print each provider's models. 0 if each answers and has what is asked of it, else 1."""
     try:
         config = load_config(config_path, os.environ).config
-    except ConfigFileError as exc:
-        line = f"{exc.source}: not usable, see llm-bot check --config {exc.source}"
-        print(line, file=sys.stderr)
-        return 1
-    try:
         listings = asyncio.run(_listings(config))
+    except ConfigFileError as exc:
+        return fail(exc)
     except LLMError as exc:
-        print(f"{config_path}: {exc}", file=sys.stderr)
-        return 1
-    print("\n\n".join("\n".join(_lines(listing)) for listing in listings))
-    return 0 if all(listing.is_well for listing in listings) else 1
+        return fail(f"{config_path}: {exc}")
+    print("\n\n".join("\n".join(listing.lines()) for listing in listings))
+    is_well = not any(listing.error or listing.missing for listing in listings)
+    return ExitCode.OK if is_well else ExitCode.CONFIG
 
 
 async def _listings(config: Config) -> list[Listing]:
     first = client_config(config.llm_api)
-    providers = (first, *first.fallbacks)
     # A room may name a model of its own, which is the first provider's.
     own = {channel.llm_model for channel in config.channels if channel.llm_model}
     wanted = [{first.model, *own}, *({each.model} for each in first.fallbacks)]
     names = LLMClient(first).states  # as metrics and /health call them
+    providers = zip(names, (first, *first.fallbacks), wanted, strict=True)
     return await asyncio.gather(
-        *(
-            _listing(name, one, tuple(sorted(models)))
-            for name, one, models in zip(names, providers, wanted, strict=True)
-        )
+        *(_listing(name, one, tuple(sorted(models))) for name, one, models in providers)
     )
 
 
@@ -80,31 +92,3 @@ async def _listing(name: str, config: LLMConfig, wanted: tuple[str, ...]) -> Lis
         # Each is asked alone, under a name that isn't the one it has here.
         return Listing(name, config, wanted, error=str(exc).removeprefix(f"{exc.provider}: "))
     return Listing(name, config, wanted, tuple(sorted({model.id for model in models})))
-
-
-def _lines(listing: Listing) -> Iterator[str]:
-    yield f"{listing.name}  {listing.config.address}"
-    if listing.error:
-        yield f"  no list: {_printable(listing.error)}"
-        return
-    if not listing.models:
-        yield "  lists no models, which needn't mean that it has none"
-    for name in listing.missing:
-        yield f"  ! {name}  is asked for, and isn't listed"
-    shown = listing.models[:SHOWN_MODELS]
-    for name in shown:
-        mark = "*" if any(_lists((name,), wanted) for wanted in listing.wanted) else " "
-        yield f"  {mark} {_printable(name)}"
-    if any(_lists(shown, name) for name in listing.wanted):
-        yield "  (* is asked for)"
-    if len(listing.models) > len(shown):
-        yield f"  and {len(listing.models) - len(shown)} more"
-
-
-def _lists(models: Iterable[str], name: str) -> bool:
-    """Whether `name` is there; Ollama lists as `name:latest` what is asked for as `name`."""
-    return any(model in (name, f"{name}:latest") for model in models)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

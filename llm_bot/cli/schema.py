@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from llm_bot.cli.output import ExitCode
 from llm_bot.config import Config
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -14,10 +15,10 @@ _NARROW = ("enum", "const", "pattern")
 _NUMBERS_AND_FLAGS = frozenset({"integer", "number", "boolean"})
 
 
-def run() -> int:
-    """Print the schema. Always 0."""
+def run(**_config: object) -> int:
+    """Print the schema, which is the same whatever configuration is named. Always 0."""
     print(json.dumps(configuration_schema(), indent=2))
-    return 0
+    return ExitCode.OK
 
 
 def configuration_schema() -> dict[str, Any]:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -14,25 +13,32 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from llm_bot.cli.arguments import DEFAULT_CONFIG
+from llm_bot.cli.output import ExitCode, fail, printable
 from llm_bot.cli.running import Address, NoAnswerError
-from llm_bot.config.loader import ConfigFileError, load_config
+from llm_bot.config import ConfigFileError, load_config
 
 Record = Mapping[str, Any]
 """A decision record as /decisions tells it."""
 
-DELIVERIES: Mapping[str, str] = {
+_DELIVERIES: Mapping[str, str] = {
     "echoed": "the room has shown it",
     "unconfirmed": "the room hasn't shown it",
     "refused": "it was refused",
     "unknown": "nobody said whether it arrived",
     "not_sent": "it wasn't sent",
 }
+_REFUSALS: Mapping[int, str] = {
+    http.client.UNAUTHORIZED: "wants the token that is health.token there",
+    http.client.FORBIDDEN: "wants the token that is health.token there",
+    http.client.TOO_MANY_REQUESTS: "too many wrong tokens; it looks at none for a minute",
+}
 _MAX_NAME = 20
 _NARROWEST = 60
 
 
 def run(
-    config_path: Path,
+    config_path: Path = DEFAULT_CONFIG,
     *,
     channel: str | None,
     last: int,
@@ -48,26 +54,24 @@ def run(
     try:
         answer = _asked(_address(config_path, url), channel, last, correlation_id)
     except NoAnswerError as exc:
-        print(_printable(str(exc)), file=sys.stderr)
-        return 1
+        return fail(exc)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))
-        return 0
-    records = list(reversed(answer["decisions"]))
-    width = max(_NARROWEST, shutil.get_terminal_size((100, 24)).columns)
+        return ExitCode.OK
+    records = answer["decisions"][::-1]
     if not records:
         print("nothing was decided yet" if correlation_id is None else "no such decision is known")
-        return 0 if correlation_id is None else 1
+        return ExitCode.OK if correlation_id is None else ExitCode.CONFIG
+    width = max(_NARROWEST, shutil.get_terminal_size((100, 24)).columns)
     try:
         if correlation_id is None:
-            text = "\n".join(table(records, width))
+            text = "\n".join(_table(records, width))
         else:
-            text = "\n\n".join("\n".join(paragraph(record, width)) for record in records)
+            text = "\n\n".join("\n".join(_paragraph(record, width)) for record in records)
     except (KeyError, TypeError, ValueError, AttributeError):
-        print("what came back are no decisions of this version of llm-bot", file=sys.stderr)
-        return 1
+        return fail("what came back are no decisions of this version of llm-bot")
     print(text)
-    return 0
+    return ExitCode.OK
 
 
 def _address(config_path: Path, url: str | None) -> Address:
@@ -91,55 +95,51 @@ def _asked(
     wanted = {"channel": channel, "limit": last, "id": correlation_id}
     query = urlencode({name: value for name, value in wanted.items() if value is not None})
     status, body = address.get(f"/decisions?{query}")
+    if status in _REFUSALS:
+        raise NoAnswerError(f"{address.url}: {_REFUSALS[status]}")
     try:
         answer = json.loads(body)
     except ValueError:
         answer = None
-    if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
-        raise NoAnswerError(f"{address.url}: wants the token that is health.token there")
-    if status == http.client.TOO_MANY_REQUESTS:
-        raise NoAnswerError(f"{address.url}: too many wrong tokens; it looks at none for a minute")
-    if status == http.client.OK and isinstance(answer, dict):
-        decisions = answer.get("decisions")
-        if isinstance(decisions, list) and all(isinstance(one, dict) for one in decisions):
-            return answer
-    told = answer.get("error") if isinstance(answer, dict) else None
-    raise NoAnswerError(
-        f"{address.url}/decisions: {told or f'answered {status}, and no decisions'}"
-    )
+    match answer:
+        case {"decisions": list(decisions)} if status == http.client.OK:
+            if all(isinstance(one, dict) for one in decisions):
+                return dict(answer)
+        case {"error": error}:
+            raise NoAnswerError(f"{address.url}/decisions: {error}")
+    raise NoAnswerError(f"{address.url}/decisions: answered {status}, and no decisions")
 
 
-def table(records: Sequence[Record], width: int) -> Iterator[str]:
+def _table(records: Sequence[Record], width: int) -> Iterator[str]:
     """A line or more for each record: when, where, who, what came of it, and why."""
-    rooms = {record["channel"] for record in records}
-    columns = [
-        [_clock(record["time"]) for record in records],
-        [_fit(record["channel"]) for record in records] if len(rooms) > 1 else [],
-        [_fit(_who(record)) for record in records],
-        [str(record["outcome"] or "under way") for record in records],
+    is_one_room = len({record["channel"] for record in records}) == 1
+    rows = [
+        (
+            f"{_moment(record):%H:%M:%S}",
+            *(() if is_one_room else (_fit(record["channel"]),)),
+            _fit(_who(record)),
+            str(record["outcome"] or "under way"),
+        )
+        for record in records
     ]
-    widths = [max(map(len, column)) for column in columns if column]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     indent = sum(widths) + 2 * len(widths)
-    for number, record in enumerate(records):
-        cells = [column[number] for column in columns if column]
-        start = "  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
-        sentence = textwrap.wrap(_printable(record["sentence"]), max(width - indent, 30))
-        yield f"{start}  {sentence[0] if sentence else ''}".rstrip()
-        yield from (" " * indent + line for line in sentence[1:])
+    for row, record in zip(rows, records, strict=True):
+        start = "  ".join(map(str.ljust, row, widths))
+        told = textwrap.wrap(printable(record["sentence"]), max(width - indent, 30)) or [""]
+        yield f"{start}  {told[0]}".rstrip()
+        yield from (" " * indent + line for line in told[1:])
 
 
-def paragraph(record: Record, width: int) -> Iterator[str]:
+def _paragraph(record: Record, width: int) -> Iterator[str]:
     """All that is known of one record."""
-    moment = datetime.fromisoformat(record["time"]).astimezone()
-    yield _printable(
-        f"{_who(record)} in {record['channel']}, {moment:%Y-%m-%d %H:%M:%S},"
+    yield printable(
+        f"{_who(record)} in {record['channel']}, {_moment(record):%Y-%m-%d %H:%M:%S},"
         f" id {record['correlation_id']}"
     )
     if record.get("text"):
-        yield from textwrap.wrap(f"said: {_printable(record['text'])}", width)
-    yield from textwrap.wrap(
-        f"{record['outcome'] or 'under way'}: {_printable(record['sentence'])}", width
-    )
+        yield from _wrapped(f"said: {record['text']}", width)
+    yield from _wrapped(f"{record['outcome'] or 'under way'}: {record['sentence']}", width)
     if record["gates"]:
         names = max(len(gate["name"]) for gate in record["gates"])
         yield "asked, in this order:"
@@ -147,7 +147,8 @@ def paragraph(record: Record, width: int) -> Iterator[str]:
             verdict = "passed " if gate["passed"] else "refused"
             yield f"  {verdict}  {gate['name'].ljust(names)}  {_measured(gate)}".rstrip()
     if record.get("reply"):
-        yield from textwrap.wrap(f"the reply: {_printable(_effort(record['reply']))}", width)
+        effort = "; ".join(_effort(record["reply"])) or "nothing is known yet"
+        yield from _wrapped(f"the reply: {effort}", width)
 
 
 def _measured(gate: Mapping[str, Any]) -> str:
@@ -161,32 +162,27 @@ def _measured(gate: Mapping[str, Any]) -> str:
         parts.append(f"frees in {_number(gate['frees_in_seconds'])} s")
     if gate["trigger"]:
         parts.append(f"of the trigger {gate['trigger']}")
-    return _printable(", ".join(parts))
+    return printable(", ".join(parts))
 
 
-def _effort(reply: Mapping[str, Any]) -> str:
+def _effort(reply: Mapping[str, Any]) -> Iterator[str]:
     """What it took, as far as it is known."""
-    parts = []
     if reply["provider"]:
-        attempts = reply["attempts"]
-        tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-        parts.append(f"{reply['provider']}, {reply['model']}, {tries}")
-    for name, words in (
-        ("queued_seconds", "waited {} s"),
-        ("model_seconds", "the model took {} s"),
-        ("total_seconds", "{} s in all"),
+        attempts = f"{reply['attempts']} attempt{'' if reply['attempts'] == 1 else 's'}"
+        yield f"{reply['provider']}, {reply['model']}, {attempts}"
+    tokens = (reply["prompt_tokens"], reply["completion_tokens"])
+    for value, words in (
+        (reply["queued_seconds"], "waited {} s"),
+        (reply["model_seconds"], "the model took {} s"),
+        (reply["total_seconds"], "{} s in all"),
+        (None if tokens == (None, None) else f"{tokens[0]} + {tokens[1]}", "{} tokens"),
+        (", ".join(reply["filters"]) or None, "changed or refused by {}"),
+        (reply["relevance"], "relevance {}"),
     ):
-        if reply[name] is not None:
-            parts.append(words.format(_number(reply[name])))
-    if reply["prompt_tokens"] is not None or reply["completion_tokens"] is not None:
-        parts.append(f"{reply['prompt_tokens']} + {reply['completion_tokens']} tokens")
-    if reply["filters"]:
-        parts.append(f"changed or refused by {', '.join(reply['filters'])}")
-    if reply["relevance"] is not None:
-        parts.append(f"relevance {_number(reply['relevance'])}")
+        if value is not None:
+            yield words.format(_number(value))
     if reply["delivery"]:
-        parts.append(DELIVERIES.get(reply["delivery"], reply["delivery"]))
-    return "; ".join(parts) or "nothing is known yet"
+        yield _DELIVERIES.get(reply["delivery"], reply["delivery"])
 
 
 def _who(record: Record) -> str:
@@ -199,8 +195,8 @@ def _who(record: Record) -> str:
             return str(record["user"])
 
 
-def _clock(moment: str) -> str:
-    return f"{datetime.fromisoformat(moment).astimezone():%H:%M:%S}"
+def _moment(record: Record) -> datetime:
+    return datetime.fromisoformat(record["time"]).astimezone()
 
 
 def _number(value: object) -> str:
@@ -208,9 +204,9 @@ def _number(value: object) -> str:
 
 
 def _fit(text: str) -> str:
-    printable = _printable(text)
-    return printable if len(printable) <= _MAX_NAME else f"{printable[: _MAX_NAME - 1]}…"
+    shown = printable(text)
+    return shown if len(shown) <= _MAX_NAME else f"{shown[: _MAX_NAME - 1]}…"
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(printable(text), width)

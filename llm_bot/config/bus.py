@@ -106,7 +106,7 @@ class NatsConfig(SectionWithFiles):
             self._key_material = tuple(
                 SecretStr(line)
                 for line in lines
-                if len(line) >= _MIN_KEY_CHARACTERS and not line.startswith("-")
+                if len(line) >= _MIN_KEY_CHARACTERS and not line.startswith(("-", "*"))
             )
 
     @field_validator("password_file")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_bot.cli.run import EXIT_CONFIG
+from llm_bot.cli.output import ExitCode
 from llm_bot.config import Config
 from llm_bot.config.loader import load_config
 from llm_bot.nats_client import client as nats_client
@@ -22,7 +22,6 @@ UNIT = ROOT / "deploy" / "llm-bot.service"
 GUIDE = ROOT / "docs" / "DEPLOYMENT.md"
 SECONDS = 60.0
 OK_EXPOSURE = 4.9  # systemd calls more than that MEDIUM, then EXPOSED, then UNSAFE
-EXIT_USAGE = 64
 START_SECONDS = (0.5, 2.0)  # from the first instruction to the end of a start that fails
 KEY = "sk-from-a-credential"
 
@@ -97,7 +96,7 @@ def test_no_start_that_cannot_succeed(unit):
     whose failure would count as another."""
     assert unit.service("Restart") == "on-failure"
     prevented = unit.service("RestartPreventExitStatus").split()
-    assert prevented == [str(EXIT_CONFIG), str(EXIT_USAGE)]
+    assert prevented == [str(int(code)) for code in (ExitCode.CONFIG, ExitCode.USAGE)]
     assert not unit.has_option("Service", "ExecStartPre")
 
 

@@ -11,7 +11,8 @@ from llm_bot.cli.arguments import read_arguments
 from tests.docs.markdown import ROOT, Block
 
 PROGRAM = "llm-bot"
-COMMANDS = {path.stem for path in (ROOT / "llm_bot" / "cli").glob("*.py")} - {"__init__", "running"}
+MODULES = (ROOT / "llm_bot" / "cli").glob("*.py")
+COMMANDS = {path.stem for path in MODULES if "\ndef run(" in path.read_text()}
 
 # Stand for something of the reader's own; a number does where one is wanted.
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z_]*|\.\.\.|<.*>")

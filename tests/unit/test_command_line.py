@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llm_bot import __version__
 from llm_bot.__main__ import main
-from llm_bot.cli.arguments import DEFAULT_CONFIG
+from llm_bot.cli.run import loop_factory
 
 COMMANDS = ["check", "schema", "demo", "healthcheck"]
 SECONDS = 30.0
@@ -24,6 +27,7 @@ MODULE = [sys.executable, "-m", "llm_bot"]
 SCRIPT = [str(Path(sys.executable).with_name("llm-bot"))]
 
 Run = Callable[..., int]
+Options = dict[str, object]
 Replace = Callable[[Run], None]
 
 
@@ -42,73 +46,63 @@ def replace_commands(monkeypatch: pytest.MonkeyPatch) -> Replace:
     def replace(function: Run) -> None:
         def imported(name: str) -> SimpleNamespace:
             command = name.removeprefix("llm_bot.cli.")
-            return SimpleNamespace(run=lambda *given, **named: function(command, *given, **named))
+            return SimpleNamespace(run=lambda **named: function(command, **named))
 
-        monkeypatch.setattr(importlib, "import_module", imported)
+        monkeypatch.setattr("llm_bot.__main__._import", imported)
 
     return replace
 
 
-DEMO = {
-    "speed": 2.5,
-    "recording": None,
-    "port": None,
-    "opens_browser": True,
-    "in_terminal": False,
-}
-WHY = {"channel": None, "last": 20, "correlation_id": None, "url": None, "as_json": False}
-CALLS = [
-    ("", ("run", DEFAULT_CONFIG), {"log_level": None, "dry_run": False}),
-    ("--config a.yaml", ("run", Path("a.yaml")), {"log_level": None, "dry_run": False}),
-    ("--config=a.yaml", ("run", Path("a.yaml")), {"log_level": None, "dry_run": False}),
-    (
-        "--log-level debug --dry-run",
-        ("run", DEFAULT_CONFIG),
-        {"log_level": "DEBUG", "dry_run": True},
-    ),
-    ("check", ("check", DEFAULT_CONFIG), {"strict": False}),
-    ("check --config a.yaml --strict", ("check", Path("a.yaml")), {"strict": True}),
-    ("--config a.yaml check", ("check", Path("a.yaml")), {"strict": False}),
-    ("--config a.yaml check --config b.yaml", ("check", Path("b.yaml")), {"strict": False}),
-    ("schema", ("schema",), {}),
-    ("demo", ("demo", None), DEMO),
-    ("demo --config a.yaml --speed 4", ("demo", Path("a.yaml")), {**DEMO, "speed": 4.0}),
+A, B = Path("a.yaml"), Path("b.yaml")
+DEMO: Options = {
+    "speed": 2.5, "recording": None, "port": None, "opens_browser": True, "in_terminal": False
+}  # fmt: skip
+WHY: Options = {"channel": None, "last": 20, "correlation_id": None, "url": None, "as_json": False}
+CALLS: list[tuple[str, str, Options]] = [
+    ("", "run", {}),
+    ("--config a.yaml", "run", {"config_path": A}),
+    ("--config=a.yaml", "run", {"config_path": A}),
+    ("--log-level debug --dry-run", "run", {"log_level": "DEBUG", "dry_run": True}),
+    ("check", "check", {"strict": False}),
+    ("check --config a.yaml --strict", "check", {"config_path": A, "strict": True}),
+    ("--config a.yaml check", "check", {"config_path": A, "strict": False}),
+    ("--config a.yaml check --config b.yaml", "check", {"config_path": B, "strict": False}),
+    ("schema", "schema", {}),
+    ("demo", "demo", DEMO),
+    ("demo --config a.yaml --speed 4", "demo", {**DEMO, "config_path": A, "speed": 4.0}),
     (
         "demo --recording r.jsonl --terminal",
-        ("demo", None),
+        "demo",
         {**DEMO, "recording": Path("r.jsonl"), "in_terminal": True},
     ),
-    (
-        "demo --port 0 --no-browser",
-        ("demo", None),
-        {**DEMO, "port": 0, "opens_browser": False},
-    ),
-    ("models --config a.yaml", ("models", Path("a.yaml")), {}),
-    ("why", ("why", DEFAULT_CONFIG), WHY),
+    ("demo --port 0 --no-browser", "demo", {**DEMO, "port": 0, "opens_browser": False}),
+    ("models --config a.yaml", "models", {"config_path": A}),
+    ("why", "why", WHY),
     (
         "why --channel c --last 7 --id i --url http://h --json",
-        ("why", DEFAULT_CONFIG),
+        "why",
         {"channel": "c", "last": 7, "correlation_id": "i", "url": "http://h", "as_json": True},
     ),
-    ("healthcheck", ("healthcheck", DEFAULT_CONFIG), {}),
-    ("healthcheck --config a.yaml", ("healthcheck", Path("a.yaml")), {}),
+    ("healthcheck", "healthcheck", {}),
 ]
 
 
-@pytest.mark.parametrize(("line", "given", "named"), CALLS, ids=[call[0] for call in CALLS])
+@pytest.mark.parametrize(("line", "command", "options"), CALLS, ids=[call[0] for call in CALLS])
 def test_arguments_reach_their_command(
-    replace_commands: Replace, line: str, given: tuple[object, ...], named: dict[str, object]
+    replace_commands: Replace, line: str, command: str, options: Options
 ) -> None:
     """Each command gets its own arguments; without a command the daemon runs."""
-    calls: list[tuple[tuple[object, ...], dict[str, object]]] = []
+    calls: list[tuple[str, Options]] = []
 
-    def record(*args: object, **kwargs: object) -> int:
-        calls.append((args, kwargs))
+    def record(name: str, **named: object) -> int:
+        calls.append((name, named))
         return 7
 
     replace_commands(record)
     assert main(line.split()) == 7
-    assert calls == [(given, named)]
+    assert calls == [(command, options)]
+    run = importlib.import_module(f"llm_bot.cli.{command}").run
+    inspect.signature(run).bind(**options)
 
 
 @pytest.mark.parametrize(
@@ -308,3 +302,14 @@ def test_a_file_where_none_is_taken(capsys, argv, hinted):
     told = capsys.readouterr().err
     assert (f"did you mean --config {argv[-1]}?" in told) is hinted
     assert told.count("\n") == 1
+
+
+def test_loop_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop's where it is installed, asyncio's own, which is None, where it isn't."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert loop_factory() is None
+    module = ModuleType("uvloop")
+    module.__spec__ = ModuleSpec("uvloop", None)
+    module.new_event_loop = asyncio.new_event_loop  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "uvloop", module)
+    assert loop_factory() is asyncio.new_event_loop
