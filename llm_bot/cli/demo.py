@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from llm_bot.cli.output import ExitCode
 from llm_bot.config import LoggingConfig
 from llm_bot.demo import page, terminal
 from llm_bot.demo.recording import RecordingError
@@ -15,10 +16,6 @@ from llm_bot.demo.setting import read_setting
 from llm_bot.demo.stage import Face, perform
 from llm_bot.errors import ConfigError
 from llm_bot.logging_config import configure_logging
-
-EXIT_OK = 0
-EXIT_CONFIG = 1
-EXIT_FAILED = 3
 
 DEFAULT_SPEED = 2.5
 """The evening takes some three and a half minutes, with a line every two seconds or so."""
@@ -45,14 +42,14 @@ def run(
         setting = read_setting(config_path, speed, recording)
     except (ConfigError, RecordingError) as error:
         print(error, file=sys.stderr)
-        return EXIT_CONFIG
+        return ExitCode.CONFIG
     opens = opens_browser and not in_terminal and _sees_browser()
     is_page = not in_terminal and (opens or port is not None or not opens_browser)
     try:
         place = page.free_port(port or 0) if is_page else None
     except OSError as error:
         print(f"port {port}: {error.strerror or error}", file=sys.stderr)
-        return EXIT_FAILED
+        return ExitCode.FAILED
     face: Face = terminal.show
     if place is not None:
         face = partial(page.show, port=place, opens_browser=opens)
@@ -62,7 +59,7 @@ def run(
         configure_logging(LoggingConfig(), "WARNING", secrets=())  # what is wrong from here on
     if not has_reader:
         raise BrokenPipeError
-    return EXIT_OK
+    return ExitCode.OK
 
 
 def _sees_browser() -> bool:

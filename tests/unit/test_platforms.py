@@ -64,7 +64,7 @@ def started(code: str) -> Iterator[subprocess.Popen[str]]:
         "assert main(['--help']) == 0",
         "assert main(['check', '--config', {config!r}]) == 0",
         "assert main(['schema']) == 0",
-        "import llm_bot.cli.why, llm_bot.cli.healthcheck, llm_bot.cli.models",
+        "import llm_bot.cli.demo, llm_bot.cli.why, llm_bot.cli.healthcheck, llm_bot.cli.models",
         "import llm_bot.llm_client, llm_bot.bus, llm_bot.agents, llm_bot.bus.redis",
     ],
 )
