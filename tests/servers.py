@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import shutil
 import signal
@@ -31,12 +32,22 @@ def free_port() -> int:
 async def eventually(
     predicate: Callable[[], object], *, timeout: float = 5.0, what: str = ""
 ) -> None:
-    """Return once `predicate()` is true; fail when it still isn't after `timeout` seconds."""
+    """Return once `predicate()` is true; fail when it still isn't after `timeout` seconds.
+
+    The failure says `what`, or else the line of the predicate.
+    """
     deadline = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {what or predicate}")
+            raise AssertionError(f"not within {timeout:g} s: {what or _source(predicate)}")
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _source(predicate: Callable[[], object]) -> str:
+    try:
+        return inspect.getsource(predicate).strip()
+    except (OSError, TypeError):
+        return repr(predicate)
 
 
 class Server:
@@ -141,6 +152,13 @@ class Server:
         """Let a paused one go on."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
+
+    def reload(self, config: str) -> None:
+        """Have it read another configuration, without a restart."""
+        self._config = config
+        (self._home / "settings").write_text(config)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def restart(self) -> None:
         """Start it again on the same port, ended before or not."""

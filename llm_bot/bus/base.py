@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from llm_bot.bus.subjects import is_logged
 from llm_bot.errors import BusUnavailableError
 from llm_bot.ports import Event
 
@@ -61,8 +60,7 @@ class BaseBus:
         raise NotImplementedError
 
     def note_failed(self, event: Event, error: BaseException) -> None:
-        """A handler raised: counted, and logged as a sample."""
+        """A handler raised."""
         self.handler_errors += 1
-        if is_logged(self.handler_errors):
-            fields = {"subject": event.subject, "handler_errors": self.handler_errors}
-            log.error("bus.handler_failed", exc_info=error, extra=fields)
+        fields = {"subject": event.subject, "handler_errors": self.handler_errors}
+        log.error("bus.handler_failed", exc_info=error, extra=fields)

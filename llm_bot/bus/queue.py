@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from llm_bot.bus import base
 from llm_bot.bus.base import BaseBus
-from llm_bot.bus.subjects import check_pattern, is_logged, matches
+from llm_bot.bus.subjects import check_pattern, matches
 from llm_bot.ports import Event, Handler
 
 log = logging.getLogger(__name__)
@@ -91,10 +91,9 @@ class QueuingBus(BaseBus):
         return bool(hearers)
 
     def note_dropped(self, event: Event) -> None:
-        """There was no place for `event`: counted, and logged as a sample."""
+        """There was no place for `event`."""
         self.dropped += 1
-        if is_logged(self.dropped):
-            log.warning("bus.dropped", extra={"subject": event.subject, "dropped": self.dropped})
+        log.warning("bus.dropped", extra={"subject": event.subject, "dropped": self.dropped})
 
     async def leave(self, subscription: QueuedSubscription) -> None:
         """Take it off: nothing is put into its queue any more when this returns. Idempotent."""

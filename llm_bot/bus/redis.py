@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from llm_bot.bus.framing import pack, unpack
 from llm_bot.bus.queue import PENDING_MESSAGES, QueuedSubscription, QueuingBus
-from llm_bot.bus.subjects import is_logged, is_subject, outgoing
+from llm_bot.bus.subjects import is_subject, outgoing
 from llm_bot.config import Config
 from llm_bot.errors import (
     BusError,
@@ -316,8 +316,7 @@ class RedisEventBus(QueuingBus):
             self.deliver(unpack(subject, data), [subscription])
             return
         self.undecodable += 1
-        if is_logged(self.undecodable):
-            log.warning("redis.undecodable", extra={"undecodable": self.undecodable})
+        log.warning("redis.undecodable", extra={"undecodable": self.undecodable})
 
     async def leave(self, subscription: QueuedSubscription) -> None:
         """Returns when all that was published before has come."""

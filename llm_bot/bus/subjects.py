@@ -1,4 +1,4 @@
-"""What a subject, a header, a message and a sample in the log are, the same for every bus."""
+"""What a subject, a header and a message are, the same for every bus."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from collections.abc import Mapping
 
 from llm_bot.errors import BusError
 from llm_bot.ports import Body, Event, encode_body
-
-# Failures of one kind that are logged one by one, and how often one is after these.
-LOGGED_FIRST = 3
-LOGGED_EVERY = 1_000
 
 _WHITE_SPACE = re.compile(r"\s")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -77,8 +73,3 @@ def outgoing(subject: str, body: Body, headers: Mapping[str, str] | None, reply:
     """What is to be published. Raises `BusError` for a subject or a header that can't be one."""
     check_subject(subject)
     return Event(subject, encode_body(body), clean_headers(headers), reply)
-
-
-def is_logged(count: int) -> bool:
-    """Whether the `count`-th failure of a kind is worth a line in the log."""
-    return count <= LOGGED_FIRST or count % LOGGED_EVERY == 0

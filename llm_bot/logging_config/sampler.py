@@ -8,8 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 SAMPLED: Mapping[str, tuple[str, ...]] = {
+    "bus.dropped": (),
+    "bus.handler_failed": (),
     "command.not_answered": (),
     "event.dropped": ("channel", "reason"),
+    "nats.dropped": (),
+    "nats.publish_refused": (),
+    "nats.undecodable": (),
+    "redis.undecodable": (),
     "room.ask_failed": ("channel",),
     "room.asked": ("channel",),
     "room.other_login": ("channel",),

@@ -7,30 +7,21 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, cast
 
 from nats import errors
 from nats.aio.client import Server
 
-from llm_bot.bus.replies import PendingReply
-from llm_bot.bus.subjects import check_pattern, is_logged, outgoing
+from llm_bot.bus import base
+from llm_bot.bus.base import BaseBus
+from llm_bot.bus.subjects import check_pattern, outgoing
 from llm_bot.config import NatsConfig
-from llm_bot.errors import (
-    BusError,
-    BusUnavailableError,
-    NoRespondersError,
-    NotPermittedError,
-)
+from llm_bot.errors import BusError, BusUnavailableError
+from llm_bot.nats_client import key_value
 from llm_bot.nats_client.connection import PatchedClient
-from llm_bot.nats_client.errors import told, translated, without_user
-from llm_bot.nats_client.key_value import (
-    can_exist,
-    direct_subject,
-    read_direct_answer,
-    read_stream_answer,
-    stream_request,
-)
+from llm_bot.nats_client.errors import describe_error, translated, without_user
 from llm_bot.nats_client.login import login_options
+from llm_bot.nats_client.requests import Requests
 from llm_bot.nats_client.subscription import NatsSubscription
 from llm_bot.ports import Body, Clock, Event, Handler
 
@@ -45,20 +36,13 @@ BACKOFF_CAP = 30.0
 PING_SECONDS = 10
 UNANSWERED_PINGS = 2
 
-# Longest waits, in seconds: for the handlers and the last flush when the bus closes; for the socket
-# to close after that.
-CLOSE_SECONDS = 5.0
+# Longest wait, in seconds, for the socket to close after the handlers and the last flush.
 DISCONNECT_SECONDS = 1.0
-
-# Of refused publishing the first of so many subjects is logged, and then each thousandth refusal: a
-# heartbeat that isn't allowed must not hide that replies aren't either.
-REFUSED_SUBJECTS_TOLD = 20
-REFUSALS_BETWEEN_LINES = 1_000
 
 _REFUSAL = re.compile(r'violation for (subscription|publish)\b[^"]*"([^"]*)"', re.IGNORECASE)
 
 
-class NatsBus:
+class NatsBus(BaseBus):
     """Made with the `nats` section of the configuration; `name` is shown in the server's lists.
 
     `connect` first. After that the connection comes back by itself, for ever, and brings the
@@ -69,33 +53,21 @@ class NatsBus:
     def __init__(
         self, config: NatsConfig, *, clock: Clock, rng: Callable[[], float], name: str
     ) -> None:
+        super().__init__()
         self._config = config
         self._clock = clock
         self._rng = rng
         self._name = name
         self._client: PatchedClient | None = None
         self._subscriptions: set[NatsSubscription] = set()
-        self._replies: dict[str, PendingReply] = {}
-        self._inbox: str | None = None
-        self._inboxes = itertools.count(1)
-        self._up = asyncio.Event()
-        self._closing: asyncio.Task[None] | None = None
-        self._closed = False
-        self._refused_subjects: set[str] = set()
+        self._requests: Requests | None = None
         self._reconnect_tries = 0
-        self._reconnects = 0
-        self.dropped = 0
-        self.handler_errors = 0
         self.publish_refusals = 0
         self.undecodable = 0
 
     @property
     def is_connected(self) -> bool:
         return self._client is not None and not self._closed and self._client.is_connected
-
-    @property
-    def reconnects(self) -> int:
-        return self._reconnects
 
     # --- the connection ---
 
@@ -107,15 +79,13 @@ class NatsBus:
         limit = self._config.max_reconnect_attempts
         for round_ in itertools.count(1):
             failure = await self._try_servers()
-            if self._closing is not None:
-                raise BusUnavailableError("the bus is closed")
+            self.require_open()
             if failure is None:
                 return
             if round_ == limit:
                 servers = ", ".join(map(without_user, self._config.servers))
-                raise BusUnavailableError(
-                    f"can't connect to NATS at {servers} (tries: {round_}): {told(failure)}"
-                ) from failure
+                where = f"can't connect to NATS at {servers} (tries: {round_})"
+                raise BusUnavailableError(f"{where}: {describe_error(failure)}") from failure
             await self._clock.sleep(self._backoff(round_ - 1))
 
     async def _try_servers(self) -> Exception | None:
@@ -128,7 +98,7 @@ class NatsBus:
             # whatever it was, it counts as a try, and the last one is told.
             except Exception as exc:  # noqa: BLE001
                 failure = exc
-                fields = {"server": without_user(server), "error": told(exc)}
+                fields = {"server": without_user(server), "error": describe_error(exc)}
                 log.warning("nats.connect_failed", extra=fields)
             else:
                 log.info("nats.connected", extra={"server": without_user(server)})
@@ -176,54 +146,41 @@ class NatsBus:
         self._reconnect_tries += 1
         return servers[turn], self._backoff(round_)
 
-    async def wait_connected(self) -> None:
-        await self._up.wait()
-        if self._closing is not None:
-            raise BusUnavailableError("the bus is closed")
-
     async def flush(self, timeout: float = 5.0) -> None:
-        client = self._require_connection()
+        client = self._require_client()
         with translated("flush"):
             await client.flush(timeout)  # type: ignore[arg-type]
 
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
-
     async def _close(self) -> None:
         if self._client is not None:
-            await _bounded(self._drain(self._client), CLOSE_SECONDS)
+            await _bounded(self._drain(self._client), base.CLOSE_SECONDS)
             self._closed = True
             for subscription in tuple(self._subscriptions):
                 subscription.abandon()
-            self._client.forget_unsent()
             await _bounded(self._client.close(), DISCONNECT_SECONDS)
-        self._closed = True
-        self._up.set()  # whoever waits for a connection need not any longer
 
     async def _drain(self, client: PatchedClient) -> None:
         await asyncio.gather(*(each.unsubscribe() for each in tuple(self._subscriptions)))
         if client.is_connected:
-            await client.flush(CLOSE_SECONDS)  # type: ignore[arg-type]
+            await client.flush(base.CLOSE_SECONDS)  # type: ignore[arg-type]
 
-    def _require_connection(self) -> PatchedClient:
-        if self._client is None or self._closed or not self._client.is_connected:
-            raise BusUnavailableError("the bus is closed" if self._closed else "not connected")
-        return self._client
+    def _require_client(self) -> PatchedClient:
+        self.require_connection()
+        return cast("PatchedClient", self._client)
 
     # --- what goes over it ---
 
     async def subscribe(self, subject: str, handler: Handler) -> NatsSubscription:
         """Also possible while the connection is away: it is made when it comes back."""
         check_pattern(subject)
-        if self._client is None or self._closing is not None:
-            raise BusUnavailableError("not connected" if self._client is None else "closed")
+        self.require_open()
+        if self._client is None:
+            raise BusUnavailableError("not connected")
         subscription = NatsSubscription(
             self._client,
             subject,
             handler,
-            on_failure=self._handler_failed,
+            on_failure=self.note_failed,
             on_end=self._subscriptions.discard,
         )
         self._subscriptions.add(subscription)
@@ -242,7 +199,7 @@ class NatsBus:
     async def _publish(
         self, subject: str, body: Body, headers: Mapping[str, str] | None, reply: str = ""
     ) -> None:
-        client = self._require_connection()
+        client = self._require_client()
         event = outgoing(subject, body, headers)
         # nats-py leaves out the headers; the server counts them, and hangs up.
         size = len(event.data) + _header_size(event.headers)
@@ -261,49 +218,17 @@ class NatsBus:
         headers: Mapping[str, str] | None = None,
         accept: Callable[[Event], bool] | None = None,
     ) -> Event:
-        inbox = f"{await self._open_inbox()}.{next(self._inboxes)}"
-        pending = self._replies[inbox] = PendingReply(subject, accept)
-        try:
-            await self._publish(subject, data, headers, inbox)
+        client = self._require_client()
+        if self._requests is None:
+            self._requests = Requests(client.new_inbox())  # before the await: one is enough
+            await self.subscribe(f"{self._requests.inbox}.*", self._requests.handle)
+        with self._requests.expect(subject, accept) as (reply_to, pending):
+            await self._publish(subject, data, headers, reply_to)
             return await pending.wait(timeout)
-        finally:
-            del self._replies[inbox]
 
     async def read_value(self, bucket: str, key: str, *, timeout: float) -> bytes | None:
-        """Two plain requests at most. nats-py's own reading needs one more permission, and where
-        the account hasn't got it, waits for an answer until its time is over."""
-        self._require_connection()
-        if not can_exist(bucket, key):
-            return None
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + timeout
-        subject, body = stream_request(bucket, key)
-        try:
-            try:
-                return read_stream_answer(await self.request(subject, body, timeout=timeout))
-            except NotPermittedError:
-                # An account may be let read this one key, and nothing else of the stream.
-                direct, left = direct_subject(bucket, key), max(0.0, ends - loop.time())
-                return read_direct_answer(await self.request(direct, b"", timeout=left))
-        except NoRespondersError:
-            return None  # no JetStream here
-
-    async def _open_inbox(self) -> str:
-        """The start of the subjects that answers come to; one subscription hears them all."""
-        client = self._require_connection()
-        if self._inbox is None:
-            self._inbox = client.new_inbox()  # before the await: one is enough
-            await self.subscribe(f"{self._inbox}.*", self._on_reply)
-        return self._inbox
-
-    def _on_reply(self, event: Event) -> None:
-        pending = self._replies.get(event.subject)
-        if pending is None:
-            return  # too late: nobody waits any longer
-        if not event.data and event.headers is not None and event.headers.get("Status") == "503":
-            pending.fail(NoRespondersError(f"nobody listens on {pending.subject}"))
-        else:
-            pending.offer(event)
+        self.require_connection()
+        return await key_value.read_value(self, bucket, key, timeout=timeout)
 
     # --- what nats-py tells ---
 
@@ -312,12 +237,11 @@ class NatsBus:
             raise error  # ends this try to connect
         if isinstance(error, errors.SlowConsumerError):
             self.dropped += 1
-            if is_logged(self.dropped):
-                fields = {"subject": error.subject, "dropped": self.dropped}
-                log.warning("nats.dropped", extra=fields)
+            fields = {"subject": error.subject, "dropped": self.dropped}
+            log.warning("nats.dropped", extra=fields)
         elif not self._closed:
             event = "nats.error" if self._client.is_connected else "nats.reconnect_failed"
-            log.warning(event, extra={"error": told(error)})
+            log.warning(event, extra={"error": describe_error(error)})
 
     async def _on_disconnected(self) -> None:
         if self._client is None or self._closing is not None:
@@ -328,12 +252,12 @@ class NatsBus:
         log.warning("nats.disconnected")
 
     async def _on_reconnected(self) -> None:
-        self._reconnects += 1
+        self.reconnects += 1
         self._reconnect_tries = 0
         self._up.set()
         server = self._client and self._client.connected_url
         fields = {"server": server and without_user(server.geturl())}
-        log.info("nats.reconnected", extra=fields | {"reconnects": self._reconnects})
+        log.info("nats.reconnected", extra=fields | {"reconnects": self.reconnects})
 
     def _on_refusal(self, text: str) -> None:
         found = _REFUSAL.search(text)
@@ -345,28 +269,13 @@ class NatsBus:
             log.warning("nats.subscription_refused", extra={"subject": subject})
             return
         self.publish_refusals += 1
-        for pending in self._replies.values():
-            if pending.subject == subject:
-                pending.fail(NotPermittedError(f"the account may not publish on {subject}"))
-        is_new = subject not in self._refused_subjects
-        if is_new and len(self._refused_subjects) < REFUSED_SUBJECTS_TOLD:
-            self._refused_subjects.add(subject)
-            is_told = True
-        else:
-            is_told = self.publish_refusals % REFUSALS_BETWEEN_LINES == 0
-        if is_told:
-            log.warning("nats.publish_refused", extra={"subject": subject, "error": text})
+        if self._requests is not None:
+            self._requests.refuse(subject)
+        log.warning("nats.publish_refused", extra={"subject": subject, "error": text})
 
     def _on_undecodable(self) -> None:
         self.undecodable += 1
-        if is_logged(self.undecodable):
-            log.warning("nats.undecodable", extra={"undecodable": self.undecodable})
-
-    def _handler_failed(self, event: Event, error: BaseException) -> None:
-        self.handler_errors += 1
-        if is_logged(self.handler_errors):
-            fields = {"subject": event.subject, "handler_errors": self.handler_errors}
-            log.error("bus.handler_failed", exc_info=error, extra=fields)
+        log.warning("nats.undecodable", extra={"undecodable": self.undecodable})
 
 
 def _header_size(headers: Mapping[str, str] | None) -> int:

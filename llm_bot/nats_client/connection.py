@@ -35,13 +35,8 @@ class PatchedClient(Client):
         """`subscribe`, with the reader itself calling `handle` for each event until it returns
         false: that event and all later ones go through a queue to the task of `cb`."""
         # Known in advance: an event that comes before `subscribe` returns must not be overtaken.
-        number = self._sid + 1
-        self._in_place[number] = handle
-        try:
-            return await self.subscribe(subject, **options)
-        except BaseException:
-            self._in_place.pop(number, None)
-            raise
+        self._in_place[self._sid + 1] = handle
+        return await self.subscribe(subject, **options)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
@@ -98,8 +93,7 @@ class PatchedClient(Client):
     async def _read_loop(self) -> None:
         """Whatever ends the reader: a connection that nobody reads would seem well for 30 s."""
         await super()._read_loop()
-        task = asyncio.current_task()
-        if self.is_connected and task is not None and not task.cancelling():
+        if self.is_connected:
             await self._process_op_err(errors.Error("nats: nobody reads any more"))
 
     async def _process_pong(self) -> None:
@@ -116,7 +110,6 @@ class PatchedClient(Client):
             try:
                 return await super()._attempt_reconnect()
             except Exception as exc:  # noqa: BLE001
-                self._status = Client.RECONNECTING
                 await self._error_cb(exc)
 
     async def _connect_to_server(self, s: Srv) -> None:

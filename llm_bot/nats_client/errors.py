@@ -20,7 +20,7 @@ def without_user(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def told(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """`error` for people to read, without user names or passwords."""
     text = _USER_INFO.sub("//", str(error)) or type(error).__name__
     if _LOGIN_REFUSED.search(text):

@@ -1,4 +1,4 @@
-"""Reading a JetStream key-value bucket in plain requests, as NATS documents them. Pure.
+"""Reading a JetStream key-value bucket in plain requests, as NATS documents them.
 
 A bucket is the stream `KV_{bucket}`, a key its subject `$KV.{bucket}.{key}`; what counts is the
 last message there. Nothing here creates or changes anything.
@@ -6,14 +6,15 @@ last message there. Nothing here creates or changes anything.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from llm_bot.errors import BusError
-from llm_bot.ports import Event
+from llm_bot.errors import BusError, NoRespondersError, NotPermittedError
+from llm_bot.ports import Bus, Event
 
 NOT_FOUND = 404  # no such bucket, or no such key
 NOT_AVAILABLE = 503  # JetStream is switched off for this account
@@ -28,6 +29,29 @@ _DELETED_HEADERS = ("KV-Operation", "Nats-Marker-Reason")
 def can_exist(bucket: str, key: str) -> bool:
     """Whether there may be such a bucket and key at all; other names would be other subjects."""
     return bool(_BUCKET.fullmatch(bucket) and _KEY.fullmatch(key))
+
+
+async def read_value(bus: Bus, bucket: str, key: str, *, timeout: float) -> bytes | None:
+    """Two plain requests at most. nats-py's own reading needs one more permission, and where the
+    account hasn't got it, waits for an answer until its time is over.
+
+    Raises:
+        BusError: What `Bus.read_value` raises.
+    """
+    if not can_exist(bucket, key):
+        return None
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + timeout
+    subject, body = stream_request(bucket, key)
+    try:
+        try:
+            return read_stream_answer(await bus.request(subject, body, timeout=timeout))
+        except NotPermittedError:
+            # An account may be let read this one key, and nothing else of the stream.
+            direct, left = direct_subject(bucket, key), max(0.0, ends - loop.time())
+            return read_direct_answer(await bus.request(direct, b"", timeout=left))
+    except NoRespondersError:
+        return None  # no JetStream here
 
 
 def stream_request(bucket: str, key: str) -> tuple[str, Mapping[str, Any]]:

@@ -17,15 +17,16 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from llm_bot.bus import base
 from llm_bot.config import NatsConfig
 from llm_bot.errors import (
     BusError,
     BusUnavailableError,
+    NoRespondersError,
     RequestTimeoutError,
     UnacceptedReplyError,
 )
 from llm_bot.nats_client import NatsBus
-from llm_bot.nats_client import client as nats_client
 from llm_bot.nats_client import subscription as nats_subscription
 from llm_bot.ports import Event, SystemClock
 from tests.servers import LOOPBACK, eventually, free_port
@@ -138,18 +139,24 @@ async def test_try_is_bounded(make_bus):
     async with scripted(lambda *_: asyncio.sleep(60)) as url:
         bus = make_bus(url, connect_timeout=0.1, max_reconnect_attempts=2)
         with pytest.raises(BusUnavailableError, match="no answer in time"):
-            await asyncio.wait_for(bus.connect(), 2)
+            await asyncio.wait_for(bus.connect(), 5)
 
 
 async def test_connect_is_cancelled(make_bus):
     """Being told to stop while connecting takes effect at once."""
-    async with scripted(lambda *_: asyncio.sleep(60)) as url:
+    accepted = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        await reader.read()
+
+    async with scripted(script) as url:
         bus = make_bus(url, connect_timeout=60)
         task = asyncio.create_task(bus.connect())
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(accepted.wait(), 5)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 2)
+            await asyncio.wait_for(task, 5)
 
 
 async def test_before_connect(make_bus):
@@ -237,7 +244,7 @@ async def test_odd_credentials_file(make_bus, nats_server, tmp_path, content):
 
     bus = make_bus(nats_server.url, credentials_file=str(file), max_reconnect_attempts=2)
     with pytest.raises(BusUnavailableError, match=r"bot\.creds"):
-        await asyncio.wait_for(bus.connect(), 2)
+        await asyncio.wait_for(bus.connect(), 5)
 
 
 # --- encryption ---
@@ -318,7 +325,7 @@ async def test_second_server(make_bus, own_nats_server):
 
 
 async def test_again_and_again(make_bus, own_nats_server):
-    """It comes back however often the server goes, requests included."""
+    """It comes back however often the server goes, requests included; what has ended doesn't."""
     server = own_nats_server()
     bus = make_bus(server.url)
     await bus.connect()
@@ -327,13 +334,18 @@ async def test_again_and_again(make_bus, own_nats_server):
         await bus.publish(event.reply, event.data)
 
     await bus.subscribe("ask", echo)
+    await (await bus.subscribe("gone", echo)).unsubscribe()
     for number in range(3):
         assert (await bus.request("ask", b"%d" % number, timeout=5)).data == b"%d" % number
         server.kill()
         await eventually(lambda: not bus.is_connected)
+        await (await bus.subscribe("brief", echo)).unsubscribe()
         server.restart()
         await asyncio.wait_for(bus.wait_connected(), 10)
         assert bus.reconnects == number + 1
+        for subject in ("gone", "brief"):
+            with pytest.raises(NoRespondersError):
+                await bus.request(subject, b"", timeout=5)
 
 
 async def test_nothing_stale_after_a_stall(make_bus, own_nats_server):
@@ -360,7 +372,7 @@ async def test_nothing_stale_after_a_stall(make_bus, own_nats_server):
     assert bodies(heard) == [b"fresh"]
 
 
-async def test_error_of_the_server(make_bus):
+async def test_error_of_the_server(make_bus, caplog):
     """An error after which the server hangs up, such as an expired login, leads to a reconnect."""
     connections = itertools.count()
     lines: list[bytes] = []
@@ -381,6 +393,7 @@ async def test_error_of_the_server(make_bus):
         await eventually(lambda: bus.reconnects == 1)
         await bus.flush()
         assert any(line.startswith(b"SUB a ") for line in lines)
+        assert "nats.error" in caplog.messages
         await bus.close()
 
 
@@ -452,6 +465,33 @@ async def test_refused_subscription(make_bus, own_nats_server, caplog):
         await subscription.unsubscribe()
 
 
+ACCOUNTS = """
+accounts {{
+  MUTE: {{ users: [{mute}] }}
+  HEARING: {{ users: [{hearing}] }}
+}}
+"""
+
+
+async def test_the_permission_is_back(make_bus, own_nats_server):
+    """What was refused once isn't refused any more when the server allows it, and is heard."""
+    user = "user: bot, password: password"
+    muted = f'{{ {user}, permissions: {{ subscribe: {{ deny: ["Room.*"] }} }} }}'
+    server = own_nats_server(config=ACCOUNTS.format(mute=muted, hearing=""))
+    bus = make_bus(server.url, user="bot", password="password")
+    await bus.connect()
+    heard: list[Event] = []
+    room = await bus.subscribe("Room.x", heard.append)
+    await bus.flush()
+    assert room.refused
+
+    server.reload(ACCOUNTS.format(mute="", hearing=f"{{ {user} }}"))  # which ends the connection
+    await eventually(lambda: bus.reconnects == 1, timeout=10)
+    await bus.publish("Room.x", b"x")
+    await eventually(lambda: heard)
+    assert not room.refused
+
+
 async def test_refused_publish(make_bus, own_nats_server, caplog):
     """What the account may not say is counted and logged; a request fails without a wait."""
     server = own_nats_server(config=PERMISSIONS)
@@ -470,7 +510,7 @@ async def test_refused_publish(make_bus, own_nats_server, caplog):
     await bus.flush()
     assert bus.publish_refusals == 8
     told = [record for record in caplog.records if record.message == "nats.publish_refused"]
-    assert [vars(record)["subject"] for record in told] == ["secret.a", "secret.b"]
+    assert [vars(record)["subject"] for record in told] == ["secret.a"] * 7 + ["secret.b"]
     assert bus.is_connected
     assert bus.reconnects == 0
 
@@ -604,15 +644,6 @@ async def test_reader_that_ends(make_bus):
         await bus.close()
 
 
-def test_refused_publishing_is_told_as_a_sample(make_bus, caplog):
-    """LOG-5: the first of each of twenty subjects, then each thousandth refusal."""
-    bus = make_bus("nats://127.0.0.1:9")
-    for number in range(2000):
-        bus._on_refusal(f'permissions violation for publish to "s{number % 30}"')
-    told = [vars(record)["subject"] for record in caplog.records]
-    assert told == [*(f"s{number}" for number in range(20)), "s9", "s19"]
-
-
 async def test_events_on_the_way_of_the_subscription(make_bus):
     """What a server sends before `subscribe` has returned is heard in its order."""
     sent = asyncio.Event()
@@ -659,7 +690,7 @@ async def test_slow_consumer(make_bus, nats_server, monkeypatch, caplog):
         await bus.publish("a", b"%d" % number)
     await settled(bus)
     assert bus.dropped == 20
-    assert caplog.messages.count("nats.dropped") == 3
+    assert caplog.messages.count("nats.dropped") == 20
 
     release.set()
     await eventually(lambda: len(heard) == 11)
@@ -744,7 +775,7 @@ async def test_flush_is_bounded(make_bus):
         bus = make_bus(url)
         await bus.connect()
         with pytest.raises(BusError):
-            await asyncio.wait_for(bus.flush(timeout=0.1), 2)
+            await asyncio.wait_for(bus.flush(timeout=0.1), 5)
         with pytest.raises(RequestTimeoutError):
             await bus.request("a", b"", timeout=0.1)
 
@@ -755,7 +786,7 @@ async def test_flush_is_bounded(make_bus):
 async def test_close_with_silent_server(make_bus, monkeypatch):
     """Closing takes a bounded time, also when the server doesn't answer any more."""
     monkeypatch.setattr(nats_subscription, "UNSUBSCRIBE_SECONDS", 0.1)
-    monkeypatch.setattr(nats_client, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(base, "CLOSE_SECONDS", 0.2)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await greet(reader, writer)
@@ -765,13 +796,13 @@ async def test_close_with_silent_server(make_bus, monkeypatch):
         bus = make_bus(url)
         await bus.connect()
         await bus.subscribe("a", print)
-        await asyncio.wait_for(bus.close(), 2)
+        await asyncio.wait_for(bus.close(), 5)
     assert not bus.is_connected
 
 
 async def test_close_with_hung_handler(make_bus, nats_server, monkeypatch):
     """A handler that never ends is cancelled, after a bounded wait."""
-    monkeypatch.setattr(nats_client, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(base, "CLOSE_SECONDS", 0.1)
     bus = make_bus(nats_server.url)
     await bus.connect()
     entered, cancelled = asyncio.Event(), asyncio.Event()
@@ -786,8 +817,8 @@ async def test_close_with_hung_handler(make_bus, nats_server, monkeypatch):
     await bus.subscribe("a", hang)
     await bus.publish("a", b"")
     await asyncio.wait_for(entered.wait(), 5)
-    await asyncio.wait_for(bus.close(), 2)
-    await asyncio.wait_for(cancelled.wait(), 2)
+    await asyncio.wait_for(bus.close(), 5)
+    await asyncio.wait_for(cancelled.wait(), 5)
 
 
 async def test_close_sends_what_was_given(make_bus, nats_server):

@@ -141,7 +141,7 @@ def test_exception_and_stack_stand_in_the_same_line() -> None:
     try:
         raise ValueError("first\nsecond")
     except ValueError:
-        log.exception("bus.handler_failed", extra={"subject": "a.b"}, stack_info=True)
+        log.exception("reply.error", extra={"subject": "a.b"}, stack_info=True)
     assert list(out.line)[-3:] == ["subject", "exception", "stack"]
     assert out.line["exception"].startswith("Traceback")
     assert out.line["exception"].endswith("ValueError: first\nsecond")
