@@ -21,7 +21,23 @@ log = logging.getLogger(__name__)
 SHUTDOWN_SECONDS = 1.0
 """How long requests under way have at the end."""
 
-SECURITY_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+MAX_BODY_BYTES = 4096
+"""Of what somebody may send: a token, or an order of the demo's page."""
+
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
+        " require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every answer: nothing is kept, guessed at, or run that isn't a file of the live page."""
 
 Status = Callable[[], dict[str, Any]]
 """What /health says, made anew for each request."""
@@ -61,7 +77,7 @@ class HealthServer:
         self.port = config.port
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.add_routes(
             [
                 web.get("/health", self._health),

@@ -69,12 +69,12 @@ EVENTS = """\
 ### `/events`
 
 Server-sent events, each with JSON. With the header `Last-Event-ID`, or `?after=ID`, it goes on
-where a reader was; `lost` says how many events it missed. At most 20 readers, else 503. `text`
-is null unless `logging.content` is `full`."""
+where a reader was; `lost` says how many events it missed. At most 20 readers, else 503. A line
+is what `/decisions` says of it and how it is shown."""
 
 KINDS = {
     "hello": "first, and anew where a reader had to begin again",
-    "state": "rooms, limits and providers: when they change, at least every 10 s",
+    "state": "rooms, limits and providers, once a second",
     "line": "a line was decided about",
     "decision": "the end of a reply that was under way: `id` is the line's",
     "insight": "an observation",

@@ -25,30 +25,25 @@ def record_view(record: DecisionRecord, *, shows_text: bool) -> dict[str, Any]:
         "outcome": None if record.outcome is None else record.outcome.value,
         "trigger": record.trigger or None,
         "sentence": sentence(record),
-        "gates": [gate_view(gate) for gate in record.gates],
+        "gates": [_gate(gate) for gate in record.gates],
         "length": len(record.text),
     }
     if record.reply is not None:
-        view["reply"] = reply_view(record.reply)
+        view["reply"] = _reply(record.reply)
     if shows_text:
         view["text"] = record.text
     return view
 
 
-def gate_view(gate: Gate) -> dict[str, Any]:
+def _gate(gate: Gate) -> dict[str, Any]:
     """A gate; what isn't known of it is None."""
-    return {
-        "name": gate.name,
-        "trigger": gate.trigger or None,
-        "passed": gate.passed,
-        "value": gate.value,
-        "threshold": gate.threshold,
-        "window_seconds": gate.window_seconds,
-        "frees_in_seconds": _rounded(gate.frees_in_seconds),
-    }
+    view = msgspec.structs.asdict(gate)
+    view["trigger"] = gate.trigger or None
+    view["frees_in_seconds"] = _rounded(gate.frees_in_seconds)
+    return view
 
 
-def reply_view(reply: ReplyRecord) -> dict[str, Any]:
+def _reply(reply: ReplyRecord) -> dict[str, Any]:
     """What it took to answer; seconds to the millisecond."""
     view = msgspec.structs.asdict(reply)
     view["filters"] = list(reply.filters)

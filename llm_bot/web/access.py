@@ -52,6 +52,12 @@ class Access:
         if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             raise web.HTTPForbidden(text="This page answers no other site.\n")
 
+    def require(self, request: web.BaseRequest) -> None:
+        """Raise 401, 403 or 429 unless it may see the page, and comes from no other site."""
+        self.refuse_other_sites(request)
+        if not self.is_allowed(request):
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
+
     def is_allowed(self, request: web.BaseRequest) -> bool:
         """Whether it comes from this machine, with the token or in a session. Raises 403 where
         there is no token that could open it, 429 after too many wrong ones."""

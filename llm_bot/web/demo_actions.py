@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from aiohttp import web
 
 from llm_bot.web.access import Access
 
-MAX_BODY_BYTES = 4096
-
 Mode = Literal["ok", "timeout", "500", "429"]
-MODES: tuple[Mode, ...] = ("ok", "timeout", "500", "429")
 
 
 class DemoActions(Protocol):
@@ -44,33 +41,67 @@ Line = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
-class Say(msgspec.Struct, forbid_unknown_fields=True):
+class Order(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of one control."""
+
+    async def give(self, actions: DemoActions) -> None:
+        """Have it done. Raises 400 for what wasn't offered."""
+        raise NotImplementedError
+
+
+class Say(Order):
     user: Name
     text: Line
     pm: bool = False
 
+    async def give(self, actions: DemoActions) -> None:
+        _require(self.user, actions, "people")
+        await actions.say(self.user, self.text, private=self.pm)
 
-class ChangeMedia(msgspec.Struct, forbid_unknown_fields=True):
+
+class ChangeMedia(Order):
     title: Name
 
+    async def give(self, actions: DemoActions) -> None:
+        _require(self.title, actions, "media")
+        await actions.change_media(self.title)
 
-class Flood(msgspec.Struct, forbid_unknown_fields=True):
-    pass
+
+class Flood(Order):
+    async def give(self, actions: DemoActions) -> None:
+        await actions.flood()
 
 
-class Mute(msgspec.Struct, forbid_unknown_fields=True):
+class Mute(Order):
     on: bool
 
+    async def give(self, actions: DemoActions) -> None:
+        await actions.mute(on=self.on)
 
-class SetModel(msgspec.Struct, forbid_unknown_fields=True):
+
+class SetModel(Order):
     mode: Mode
 
+    async def give(self, actions: DemoActions) -> None:
+        await actions.set_model(self.mode)
 
-class SetSpeed(msgspec.Struct, forbid_unknown_fields=True):
+
+class SetSpeed(Order):
     speed: float
 
+    async def give(self, actions: DemoActions) -> None:
+        _require(self.speed, actions, "speeds")
+        await actions.set_speed(self.speed)
 
-Body = TypeVar("Body", bound=msgspec.Struct)
+
+ORDERS: Mapping[str, type[Order]] = {
+    "say": Say,
+    "media": ChangeMedia,
+    "flood": Flood,
+    "mute": Mute,
+    "model": SetModel,
+    "speed": SetSpeed,
+}
 
 
 class DemoRoutes:
@@ -81,64 +112,24 @@ class DemoRoutes:
         self._access = access
 
     def routes(self) -> list[web.RouteDef]:
-        return [
-            web.post("/demo/say", self._taking(Say, self._say)),
-            web.post("/demo/media", self._taking(ChangeMedia, self._media)),
-            web.post("/demo/flood", self._taking(Flood, self._flood)),
-            web.post("/demo/mute", self._taking(Mute, self._mute)),
-            web.post("/demo/model", self._taking(SetModel, self._model)),
-            web.post("/demo/speed", self._taking(SetSpeed, self._speed)),
-        ]
+        return [web.post(f"/demo/{name}", self._take) for name in ORDERS]
 
-    def _taking(
-        self, kind: type[Body], act: Callable[[Body], Awaitable[None]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def handle(request: web.Request) -> web.Response:
-            self._access.refuse_other_sites(request)
-            if not self._access.is_allowed(request):
-                raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-            await act(await _body(request, kind))
-            return web.Response(status=204)
-
-        return handle
-
-    async def _say(self, body: Say) -> None:
-        self._require(body.user, "people")
-        await self._actions.say(body.user, body.text, private=body.pm)
-
-    async def _media(self, body: ChangeMedia) -> None:
-        self._require(body.title, "media")
-        await self._actions.change_media(body.title)
-
-    async def _flood(self, _: Flood) -> None:
-        await self._actions.flood()
-
-    async def _mute(self, body: Mute) -> None:
-        await self._actions.mute(on=body.on)
-
-    async def _model(self, body: SetModel) -> None:
-        await self._actions.set_model(body.mode)
-
-    async def _speed(self, body: SetSpeed) -> None:
-        self._require(body.speed, "speeds")
-        await self._actions.set_speed(body.speed)
-
-    def _require(self, chosen: object, among: str) -> None:
-        if chosen not in self._actions.describe().get(among, ()):
-            raise _bad_request(f"not one of {among}")
+    async def _take(self, request: web.Request) -> web.Response:
+        kind = ORDERS[request.path.removeprefix("/demo/")]
+        self._access.require(request)
+        if request.content_type != "application/json":  # which a form of another site can't have
+            raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
+        try:
+            order = msgspec.json.decode(await request.read(), type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _bad_request(str(error)) from error
+        await order.give(self._actions)
+        return web.Response(status=204)
 
 
-async def _body(request: web.Request, kind: type[Body]) -> Body:
-    """The JSON body, as `kind` wants it. A form of another site can't have this content type."""
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
-    data = await request.content.read(MAX_BODY_BYTES + 1)
-    try:
-        return msgspec.json.decode(data[:MAX_BODY_BYTES], type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _bad_request(str(error)) from error
+def _require(chosen: object, actions: DemoActions, among: str) -> None:
+    if chosen not in actions.describe().get(among, ()):
+        raise _bad_request(f"not one of {among}")
 
 
 def _bad_request(problem: str) -> web.HTTPBadRequest:

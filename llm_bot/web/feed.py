@@ -1,17 +1,18 @@
 """What the live page shows, kept in the order in which it happened, bounded.
 
-To note something costs about a microsecond. What a reader gets is made of it only when it is sent
-(`llm_bot.web.views`), so that a line which nobody looks at costs no more.
+What a reader gets is made of it only when it is sent (`llm_bot.web.views`), so that a line which
+nobody looks at costs little.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
 import secrets
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -20,15 +21,9 @@ from llm_bot.models import ChatLine
 from llm_bot.room import RoomObserver
 
 ENTRIES_KEPT = 2000
-CHARACTERS_KEPT = 500_000
-"""Of the texts of all entries together: lines may be long."""
 
 MAX_UNDER_WAY = 1000
 """Lines whose end is still to be told; lanes are short, so a handful is the rule."""
-
-# In Python 3.11 a look-up of an enum's member takes as long as a call of a function.
-_OWN_LINE = Outcome.OWN_LINE
-_IDLE = Outcome.IDLE
 
 
 class LineEntry(msgspec.Struct, frozen=True):
@@ -54,37 +49,23 @@ class InsightEntry(msgspec.Struct, frozen=True):
 
 
 Entry = LineEntry | EndEntry | InsightEntry
-# Made only when they are read: a tuple is cheaper.
-_Kept = tuple[type[Entry], int, tuple[Any, ...]]
-
-
-class Bell(Protocol):
-    """What a reader waits for, such as an `asyncio.Event`."""
-
-    def set(self) -> None: ...
 
 
 class Feed(RoomObserver):
     """The newest entries of all rooms, numbered from 1 without gaps.
 
     `epoch` tells this feed from the one of an earlier process, whose numbers mean nothing here.
+    Each of the `bells` is set with every new entry.
     """
 
-    def __init__(
-        self, *, entries: int = ENTRIES_KEPT, characters: int = CHARACTERS_KEPT, epoch: str = ""
-    ) -> None:
+    def __init__(self, *, entries: int = ENTRIES_KEPT, epoch: str = "") -> None:
         self.epoch = epoch or secrets.token_hex(4)
         self.newest = 0
-        self._max_entries = entries
-        self._max_characters = characters
-        self._characters = 0
-        self._entries: deque[_Kept] = deque()
+        self.bells: set[asyncio.Event] = set()
+        self._entries: deque[Entry] = deque(maxlen=entries)
         self._under_way: dict[int, tuple[int, DecisionRecord]] = {}
         self._just_echoed = 0
-        self._bells: set[Bell] = set()
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        self.is_closed = False
 
     @property
     def oldest(self) -> int:
@@ -98,60 +79,48 @@ class Feed(RoomObserver):
 
         Ticks with nothing to join in on are left out: in a quiet night there would be little else.
         """
-        answers = 0
-        outcome = record.outcome
-        if outcome is None:
-            self._wait_for_end(record)
-        elif outcome is _OWN_LINE:
-            answers, self._just_echoed = self._just_echoed, 0
-        elif outcome is _IDLE:
+        if record.outcome is Outcome.IDLE:
             return
-        self._add((LineEntry, len(line.text), (record, line.to, answers)))
+        answers = 0
+        if record.outcome is Outcome.OWN_LINE:
+            answers, self._just_echoed = self._just_echoed, 0
+        self._add(LineEntry(record, line.to, answers))
+        if record.outcome is None:
+            # The record is kept too: as long as it lives nothing else has its id.
+            self._under_way[id(record)] = (self.newest, record)
+            if len(self._under_way) > MAX_UNDER_WAY:
+                del self._under_way[next(iter(self._under_way))]
 
     def on_concluded(self, record: DecisionRecord) -> None:
         """The outcome of a record was set; one that isn't known as a line yet is left alone."""
-        found = self._under_way.pop(id(record), None)
-        if found is None:
+        number, _ = self._under_way.pop(id(record), (0, None))
+        if not number:
             return
-        number = found[0]
         reply = record.reply
         if record.outcome is Outcome.REPLIED and reply and reply.delivery == Delivery.ECHOED:
             # The echo is what concludes it, and is the next line to be noted.
             self._just_echoed = number
-        self._add((EndEntry, 0, (record, number)))
+        self._add(EndEntry(record, number))
 
     def on_insight(self, channel: str, insight: Mapping[str, Any]) -> None:
         """Something was observed: `kind`, and as it comes `text`, `value`, `about`, `time`."""
-        size = sum(len(value) for value in insight.values() if isinstance(value, str))
-        self._add((InsightEntry, size, (channel, dict(insight))))
+        self._add(InsightEntry(channel, dict(insight)))
 
-    def _wait_for_end(self, record: DecisionRecord) -> None:
-        # The record is kept too: as long as it lives nothing else has its id.
-        self._under_way[id(record)] = (self.newest + 1, record)
-        if len(self._under_way) > MAX_UNDER_WAY:
-            del self._under_way[next(iter(self._under_way))]
+    def close(self) -> None:
+        """Tell the readers that this is the end."""
+        self.is_closed = True
+        self._ring()
 
-    def _add(self, kept: _Kept) -> None:
-        entries = self._entries
-        entries.append(kept)
+    def _add(self, entry: Entry) -> None:
+        self._entries.append(entry)
         self.newest += 1
-        self._characters += kept[1]
-        while len(entries) > self._max_entries or self._characters > self._max_characters:
-            self._characters -= entries.popleft()[1]
-        if self._bells:
-            for bell in self._bells:
-                bell.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        for bell in self.bells:
+            bell.set()
 
     # --- who reads ---
-
-    @contextmanager
-    def watched(self, bell: Bell) -> Iterator[None]:
-        """While entered, `bell` is set with every new entry."""
-        self._bells.add(bell)
-        try:
-            yield
-        finally:
-            self._bells.discard(bell)
 
     def place(self, number: int) -> str:
         """How a reader names the place behind that entry, to come back to it."""
@@ -159,15 +128,12 @@ class Feed(RoomObserver):
 
     def find(self, place: str) -> int | None:
         """The number that a place of this feed stands for; None if it is none of it."""
-        epoch, _, digits = place.partition("-")
-        if epoch != self.epoch or not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-            return None
-        number = int(digits)
+        found = re.fullmatch(f"{self.epoch}-([0-9]{{1,18}})", place)
+        number = int(found[1]) if found else self.newest + 1
         return number if number <= self.newest else None
 
     def after(self, number: int, limit: int) -> list[tuple[int, Entry]]:
         """Up to `limit` entries that follow entry `number`, or as close to it as there are any."""
         first = max(self.oldest, number + 1)
         start = first - self.oldest
-        chosen = islice(self._entries, start, start + limit)
-        return [(first + at, kind(*fields)) for at, (kind, _, fields) in enumerate(chosen)]
+        return list(enumerate(islice(self._entries, start, start + limit), first))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 
@@ -15,13 +15,12 @@ from llm_bot.ports import Clock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
 from llm_bot.web.access import COOKIE, Access
-from llm_bot.web.demo_actions import MODES, DemoActions, DemoRoutes
+from llm_bot.web.demo_actions import DemoActions, DemoRoutes, Mode
 from llm_bot.web.feed import Feed
 from llm_bot.web.state import LiveState, Status
 from llm_bot.web.stream import StateCache, Stream
 
 MAX_READERS = 20
-MAX_FORM_BYTES = 4096
 STATIC = Path(__file__).parent / "static"
 TYPES = {
     ".html": "text/html",
@@ -29,31 +28,6 @@ TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-)
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LivePage:
@@ -81,19 +55,16 @@ class LivePage:
         self._state = StateCache(self._read_state)
         self._shows_text = shows_text
         self._demo = demo
-        self._readers: set[asyncio.Event] = set()
-        self._is_over = False
         self._files = {path.name: path.read_bytes() for path in STATIC.iterdir()}
 
     def routes(self) -> Iterable[web.RouteDef]:
         """What the HTTP server is to serve."""
         found = [
-            web.get("/", self._guarded(self._page)),
-            web.get("/events", self._guarded(self._events), allow_head=False),
-            # These give nothing away, and the login form needs them.
-            web.get("/static/{name}", self._open(self._static)),
-            web.post("/login", self._open(self._login)),
-            web.post("/logout", self._open(self._logout)),
+            web.get("/", self._page),
+            web.get("/events", self._events, allow_head=False),
+            web.get("/static/{name}", self._static),
+            web.post("/login", self._login),
+            web.post("/logout", self._logout),
         ]
         if self._demo is not None:
             found += DemoRoutes(self._demo, self.access).routes()
@@ -101,77 +72,52 @@ class LivePage:
 
     async def close(self) -> None:
         """Let all readers go."""
-        self._is_over = True
-        for bell in self._readers:
-            bell.set()
+        self.feed.close()
 
     # --- who may see it ---
 
-    def _open(self, handler: Handler) -> Handler:
-        """For everybody, but for other sites."""
-
-        async def handle(request: web.Request) -> web.StreamResponse:
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        """The page; a form for the token to those who may not see it."""
+        if not _is_link(request):
             self.access.refuse_other_sites(request)
-            response = await handler(request)
-            if not response.prepared:
-                response.headers.update(HEADERS)
-            return response
-
-        return handle
-
-    def _guarded(self, handler: Handler) -> Handler:
-        """For those who may see it; a browser's user gets a form to say so."""
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            is_page = request.path == "/"
-            if not (is_page and _is_link(request)):
-                self.access.refuse_other_sites(request)
-            is_allowed = self.access.is_allowed(request)
-            if is_page and "token" in request.query:
-                # The token isn't to stay in the address, whoever sees it there.
-                if is_allowed or self.access.is_token(request.query["token"], request.remote or ""):
-                    return self._let_in(request)
-                return self._form("That is not the token.")
-            if is_allowed:
-                response = await handler(request)
-                if not response.prepared:
-                    response.headers.update(HEADERS)
-                return response
-            if is_page:
-                return self._form("")
-            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-
-        return handle
+        is_allowed = self.access.is_allowed(request)
+        if "token" in request.query:
+            # It isn't to stay in the address, whoever sees it there.
+            if is_allowed or self.access.is_token(request.query["token"], request.remote or ""):
+                return self._let_in(request)
+            return self._form("That is not the token.")
+        if not is_allowed:
+            return self._form("")
+        return web.Response(body=self._files["index.html"], content_type="text/html")
 
     def _form(self, problem: str) -> web.Response:
         page = self._files["login.html"].decode().replace("{problem}", html.escape(problem))
-        headers = {**HEADERS, "WWW-Authenticate": "Bearer"}
+        headers = {"WWW-Authenticate": "Bearer"}
         return web.Response(text=page, status=401, content_type="text/html", headers=headers)
 
     def _let_in(self, request: web.Request) -> web.Response:
-        response = web.Response(status=303, headers={**HEADERS, "Location": "/"})
+        response = web.Response(status=303, headers={"Location": "/"})
         self.access.open_session(request, response)
         return response
 
     async def _login(self, request: web.Request) -> web.StreamResponse:
-        if (request.content_length or 0) > MAX_FORM_BYTES:
-            raise web.HTTPRequestEntityTooLarge(MAX_FORM_BYTES, request.content_length or 0)
+        self.access.refuse_other_sites(request)
         given = (await request.post()).get("token")
         if isinstance(given, str) and self.access.is_token(given.strip(), request.remote or ""):
             return self._let_in(request)
         return self._form("That is not the token.")
 
-    async def _logout(self, _: web.Request) -> web.StreamResponse:
+    async def _logout(self, request: web.Request) -> web.StreamResponse:
+        self.access.refuse_other_sites(request)
         response = web.Response(status=303, headers={"Location": "/"})
         self.access.close_session(response)
         return response
 
     # --- what there is to see ---
 
-    async def _page(self, _: web.Request) -> web.StreamResponse:
-        return web.Response(body=self._files["index.html"], content_type="text/html")
-
     async def _static(self, request: web.Request) -> web.StreamResponse:
+        """These give nothing away, and the form needs them."""
+        self.access.refuse_other_sites(request)
         name = request.match_info["name"]
         kind = TYPES.get(Path(name).suffix)
         if name not in self._files or kind is None:
@@ -179,12 +125,14 @@ class LivePage:
         return web.Response(body=self._files[name], content_type=kind)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if len(self._readers) >= MAX_READERS or self._is_over:
+        self.access.require(request)
+        bells = self.feed.bells
+        if len(bells) >= MAX_READERS:
             raise web.HTTPServiceUnavailable(
                 text=f"{MAX_READERS} readers are enough.\n", headers={"Retry-After": "10"}
             )
         response = web.StreamResponse(
-            headers={**HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         )
         stream = Stream(
             self.feed,
@@ -192,20 +140,18 @@ class LivePage:
             hello=lambda: self._hello(has_session=COOKIE in request.cookies),
             state=self._state,
             shows_text=self._may_see_text,
-            is_over=lambda: self._is_over,
         )
         place = request.headers.get("Last-Event-ID") or request.query.get("after", "")
         bell = asyncio.Event()
-        self._readers.add(bell)
+        bells.add(bell)
         try:
-            with self.feed.watched(bell):
-                await response.prepare(request)
-                await stream.run(place, bell)
+            await response.prepare(request)
+            await stream.run(place, bell)
         except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()  # nobody takes what is still to be sent
         finally:
-            self._readers.discard(bell)
+            bells.discard(bell)
         return response
 
     def _may_see_text(self) -> bool:
@@ -214,7 +160,7 @@ class LivePage:
     def _hello(self, *, has_session: bool) -> dict[str, Any]:
         demo = None
         if self._demo is not None:
-            demo = {**self._demo.describe(), "modes": list(MODES)}
+            demo = {**self._demo.describe(), "modes": list(get_args(Mode))}
         return {
             "version": __version__,
             "rooms": self._live.room_names,

@@ -128,18 +128,3 @@ def _limit(of: str, limit: Limit, used: int, frees_in: float | None) -> dict[str
         "window_seconds": limit.window_seconds,
         "frees_in_seconds": None if frees_in is None else round(frees_in, 2),
     }
-
-
-def essence(state: dict[str, Any]) -> str:
-    """What has to change for `state` to be worth sending: not what only time changes."""
-    uptime = state["uptime_seconds"]
-    rooms = []
-    for room in state["rooms"]:
-        limits = []
-        for limit in room["limits"]:
-            frees_in = limit["frees_in_seconds"]
-            # The moment at which it frees up stays the same while the seconds until then pass.
-            frees_at = None if frees_in is None else round(uptime + frees_in)
-            limits.append((limit["of"], limit["name"], limit["used"], limit["limit"], frees_at))
-        rooms.append({**room, "limits": limits})
-    return repr({**state, "rooms": rooms, "uptime_seconds": None})

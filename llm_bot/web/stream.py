@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from llm_bot.web.feed import Feed
-from llm_bot.web.state import essence
 from llm_bot.web.views import entry_view
 
 BATCH = 100
@@ -22,36 +22,30 @@ GATHER_SECONDS = 0.03
 """After an entry came, so that a flood goes out in a few pieces."""
 
 STATE_SECONDS = 1.0
-REFRESH_SECONDS = 10.0
-"""The state is sent again after so long even if it stays the same, which keeps the connection
-alive, too."""
+"""How often the state is sent, which keeps the connection alive, too."""
 
 WRITE_SECONDS = 10.0
 """A reader that takes nothing for so long is dropped."""
 
 
 class StateCache:
-    """The state, read at most once in `STATE_SECONDS` however many look at it."""
+    """The state as an event, read at most once in `STATE_SECONDS` however many look at it."""
 
     def __init__(self, read: Callable[[], Mapping[str, Any]]) -> None:
         self._read = read
         self._read_at = float("-inf")
-        self._essence = ""
         self._event = b""
 
-    def event(self) -> tuple[str, bytes]:
-        """What has to change for it to be worth sending, and the event itself."""
+    def event(self) -> bytes:
         now = asyncio.get_running_loop().time()
         if now - self._read_at >= STATE_SECONDS * 0.9:
-            state = dict(self._read())
             self._read_at = now
-            self._essence = essence(state)
-            self._event = encoded("state", state)
-        return self._essence, self._event
+            self._event = encoded("state", self._read())
+        return self._event
 
 
 class Stream:
-    """One reader, from `run` until it leaves, is too slow, or `is_over`."""
+    """One reader, from `run` until it leaves, is too slow, or the feed is closed."""
 
     def __init__(
         self,
@@ -61,16 +55,13 @@ class Stream:
         hello: Callable[[], dict[str, Any]],
         state: StateCache,
         shows_text: Callable[[], bool],
-        is_over: Callable[[], bool],
     ) -> None:
         self._feed = feed
         self._response = response
         self._hello = hello
         self._state = state
         self._shows_text = shows_text
-        self._is_over = is_over
         self._place = 0
-        self._sent_state = ""
         self._state_sent_at = float("-inf")
 
     async def run(self, place: str, bell: asyncio.Event) -> None:
@@ -81,7 +72,7 @@ class Stream:
             ConnectionError: It has gone.
         """
         await self._begin(place)
-        while not self._is_over():
+        while not self._feed.is_closed:
             bell.clear()
             if self._place < self._feed.oldest - 1:
                 await self._begin(self._feed.place(self._place))
@@ -90,23 +81,18 @@ class Stream:
             if sent == BATCH:
                 await asyncio.sleep(0)  # others want to go on, too
                 continue
-            await self._wait(bell)
+            await _wait(bell)
 
     async def _begin(self, place: str) -> None:
         """Say hello, from where the reader was if all since then is still there."""
         feed = self._feed
-        number = feed.find(place)
         start = feed.oldest - 1
-        is_resumed = number is not None and number >= start
+        number = feed.find(place)
         lost = 0 if number is None else max(0, start - number)
-        self._place = number if is_resumed and number is not None else start
-        hello = {
-            **self._hello(),
-            "newest": feed.newest,
-            "resumed": is_resumed,
-            "lost": lost,
-        }
-        self._sent_state = ""
+        is_resumed = number is not None and not lost
+        self._place = number if number is not None and not lost else start
+        hello = {**self._hello(), "newest": feed.newest, "resumed": is_resumed, "lost": lost}
+        self._state_sent_at = float("-inf")
         await self._write(b"retry: 1000\n" + encoded("hello", hello))
         await self._send_state()
 
@@ -124,23 +110,21 @@ class Stream:
 
     async def _send_state(self) -> None:
         now = asyncio.get_running_loop().time()
-        now_essence, event = self._state.event()
-        if now_essence != self._sent_state or now - self._state_sent_at >= REFRESH_SECONDS:
-            self._sent_state, self._state_sent_at = now_essence, now
-            await self._write(event)
-
-    async def _wait(self, bell: asyncio.Event) -> None:
-        """Until something has happened, or the state may have changed."""
-        try:
-            async with asyncio.timeout(STATE_SECONDS):
-                await bell.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(GATHER_SECONDS)
+        if now - self._state_sent_at >= STATE_SECONDS:
+            self._state_sent_at = now
+            await self._write(self._state.event())
 
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(WRITE_SECONDS):
             await self._response.write(data)
+
+
+async def _wait(bell: asyncio.Event) -> None:
+    """Until something has happened, or the state is due."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STATE_SECONDS):
+            await bell.wait()
+        await asyncio.sleep(GATHER_SECONDS)
 
 
 def encoded(name: str, data: Mapping[str, Any], place: str = "") -> bytes:

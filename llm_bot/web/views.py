@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_bot.decisions import DecisionRecord, Gate, Outcome, ReplyRecord
-from llm_bot.observability.sentences import sentence
+from llm_bot.decisions import DecisionRecord, Outcome
+from llm_bot.observability.record_view import record_view
 from llm_bot.web.feed import EndEntry, Entry, InsightEntry, LineEntry
-
-MAX_TEXT_CHARACTERS = 2000
-"""CyTube takes 320; another chat server may take more."""
 
 ANSWERED, WAITING, REFUSED, FAILED, QUIET = "answered", "waiting", "refused", "failed", "quiet"
 
@@ -51,75 +48,19 @@ TONES: Mapping[Outcome | None, str] = {
 def entry_view(number: int, entry: Entry, *, shows_text: bool) -> tuple[str, dict[str, Any]]:
     """The name of the event that tells of `entry`, and its data."""
     match entry:
-        case LineEntry():
-            return "line", _line(number, entry, shows_text=shows_text)
+        case LineEntry(record, to, answers):
+            view = _decision(number, record, shows_text=shows_text)
+            is_own = record.outcome is Outcome.OWN_LINE
+            return "line", {**view, "is_own": is_own, "to": to, "answers": answers}
         case EndEntry(record, line):
-            return "decision", {"id": line, "channel": record.channel, **_decision(record)}
+            return "decision", _decision(line, record, shows_text=shows_text)
         case InsightEntry(channel, insight):
             return "insight", _insight(channel, insight, shows_text=shows_text)
 
 
-def _line(number: int, entry: LineEntry, *, shows_text: bool) -> dict[str, Any]:
-    record = entry.record
-    text = record.text
-    view: dict[str, Any] = {
-        "id": number,
-        "channel": record.channel,
-        "user": record.user,
-        "kind": str(record.event),
-        "time": record.time,
-        "text": text[:MAX_TEXT_CHARACTERS] if shows_text else None,
-        "length": len(text),
-        "is_own": record.outcome is Outcome.OWN_LINE,
-    }
-    if entry.to:
-        view["to"] = entry.to
-    if entry.answers:
-        view["answers"] = entry.answers
-    return {**view, **_decision(record)}
-
-
-def _decision(record: DecisionRecord) -> dict[str, Any]:
-    view: dict[str, Any] = {
-        "correlation_id": record.correlation_id,
-        "outcome": record.outcome,
-        "tone": TONES[record.outcome],
-        "trigger": record.trigger,
-        "sentence": sentence(record),
-        "gates": [_gate(gate) for gate in record.gates],
-    }
-    if record.reply is not None:
-        view["reply"] = _reply(record.reply)
-    return view
-
-
-def _gate(gate: Gate) -> dict[str, Any]:
-    fields = {
-        "value": gate.value,
-        "threshold": gate.threshold,
-        "window_seconds": gate.window_seconds,
-        "frees_in_seconds": gate.frees_in_seconds,
-        "trigger": gate.trigger or None,
-    }
-    known = {name: value for name, value in fields.items() if value is not None}
-    return {"name": gate.name, "passed": gate.passed, **known}
-
-
-def _reply(reply: ReplyRecord) -> dict[str, Any]:
-    fields = {
-        "provider": reply.provider,
-        "model": reply.model,
-        "attempts": reply.attempts,
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
-        "queued_seconds": reply.queued_seconds,
-        "model_seconds": reply.model_seconds,
-        "total_seconds": reply.total_seconds,
-        "filters": list(reply.filters),
-        "relevance": reply.relevance,
-        "delivery": reply.delivery,
-    }
-    return {name: value for name, value in fields.items() if value not in (None, "", [])}
+def _decision(number: int, record: DecisionRecord, *, shows_text: bool) -> dict[str, Any]:
+    view = record_view(record, shows_text=shows_text)
+    return {"id": number, "tone": TONES[record.outcome], **view}
 
 
 def _insight(channel: str, insight: Mapping[str, Any], *, shows_text: bool) -> dict[str, Any]:

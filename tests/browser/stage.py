@@ -149,7 +149,7 @@ class Stage:
 
     async def serve(self, port: int) -> None:
         """Let the page be had, at any free port if it is 0."""
-        self.page._is_over = False
+        self.page.feed.is_closed = False
         self._server = HealthServer(
             self.app.config.health.model_copy(update={"host": LOOPBACK, "port": port}),
             status=self.app.status.read,

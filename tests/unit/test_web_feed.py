@@ -49,24 +49,7 @@ def test_oldest_go_when_there_are_too_many():
     for text in "abcde":
         scene.note(text)
     assert scene.texts == ["c", "d", "e"]
-    assert (scene.feed.oldest, scene.feed.newest, len(scene.feed)) == (3, 5, 3)
-
-
-def test_oldest_go_when_their_texts_are_too_long():
-    """Beyond the bound of characters too, whatever the number of entries."""
-    scene = Scene(characters=10)
-    for text in ("aaaa", "bbbb", "cccc"):
-        scene.note(text)
-    assert scene.texts == ["bbbb", "cccc"]
-
-
-def test_text_that_exceeds_all_bounds_is_forgotten_at_once():
-    """One text longer than everything that may be kept leaves an empty feed that goes on."""
-    scene = Scene(characters=10)
-    scene.note("x" * 11)
-    assert len(scene.feed) == 0
-    scene.note("y")
-    assert scene.texts == ["y"]
+    assert (scene.feed.oldest, scene.feed.newest) == (3, 5)
 
 
 def test_end_of_a_reply_names_its_line():
@@ -85,7 +68,7 @@ def test_record_decided_at_once_has_no_end_of_its_own():
     scene = Scene()
     record = scene.note(outcome=Outcome.NO_MATCH)
     scene.feed.on_concluded(record)
-    assert len(scene.feed) == 1
+    assert scene.feed.newest == 1
 
 
 def test_own_line_knows_what_it_answers():
@@ -116,7 +99,7 @@ def test_idle_ticks_are_left_out():
     """A timer that found nothing to do isn't worth a line."""
     scene = Scene()
     scene.note(outcome=Outcome.IDLE)
-    assert len(scene.feed) == 0
+    assert scene.feed.newest == 0
 
 
 def test_lines_that_never_end_are_bounded(monkeypatch: pytest.MonkeyPatch):
@@ -140,16 +123,16 @@ def test_insight_is_kept_as_it_was():
     assert entry == InsightEntry("MyChannel", {"kind": "topic", "text": "trains"})
 
 
-def test_readers_are_woken_while_they_watch():
-    """A bell rings with each entry, and no more once its owner has left."""
+def test_readers_are_woken():
+    """A bell rings with each entry, and at the end."""
     scene = Scene()
     bell = asyncio.Event()
-    with scene.feed.watched(bell):
-        scene.note()
-        assert bell.is_set()
+    scene.feed.bells.add(bell)
+    for happen in (scene.note, scene.feed.close):
         bell.clear()
-    scene.note()
-    assert not bell.is_set()
+        happen()
+        assert bell.is_set()
+    assert scene.feed.is_closed
 
 
 @pytest.mark.parametrize(

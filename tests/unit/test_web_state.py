@@ -8,7 +8,7 @@ from llm_bot.decisions import DecisionRecord, Outcome, ReplyRecord
 from llm_bot.models import Media, Person
 from llm_bot.rate_limiter import Permit, RateLimiter
 from llm_bot.triggers.configured import room_demand, user_demand
-from llm_bot.web.state import USERS_SHOWN, LiveState, essence
+from llm_bot.web.state import USERS_SHOWN, LiveState
 from tests.fakes import ManualClock
 from tests.unit import builders
 
@@ -147,23 +147,3 @@ def test_users_who_were_answered_are_shown_fullest_first():
     assert len(set(users)) == USERS_SHOWN
     scene.clock.advance(7200)
     assert not [one for one in scene.view["limits"] if one["of"].startswith("User")]
-
-
-def test_time_alone_changes_nothing_worth_sending():
-    """While only seconds pass the essence stays; a reply, a drained limit or a provider changes
-    it."""
-    scene = Scene()
-    scene.answer("alice")
-
-    def now() -> str:
-        scene.status["uptime_seconds"] = scene.clock.now
-        return essence(scene.live.read())
-
-    first = now()
-    scene.clock.advance(3)
-    assert now() == first
-    scene.status["providers"] = {"openai": "down"}
-    assert now() != first
-    scene.status["providers"] = {"openai": "up"}
-    scene.clock.advance(60)
-    assert now() != first

@@ -8,6 +8,7 @@ import pytest
 
 from llm_bot.decisions import DecisionRecord, Gate, Outcome, ReplyRecord
 from llm_bot.models import LineKind
+from llm_bot.observability.record_view import record_view
 from llm_bot.web import views
 from llm_bot.web.feed import EndEntry, Entry, InsightEntry, LineEntry
 from llm_bot.web.stream import encoded
@@ -41,48 +42,20 @@ def test_every_outcome_has_a_tone():
     assert set(views.TONES) == {*Outcome, None}
 
 
-def test_line_says_who_what_when_and_why():
-    """A line: its number, its words, its decision with gates and reply; empty fields left out."""
+def test_line_is_its_record_and_how_it_is_shown():
+    """A line: what /decisions says of it, its number, its tone, and which line it answers."""
     name, view = views.entry_view(7, LineEntry(record(), "bob", 3), shows_text=True)
     assert name == "line"
-    assert view["id"] == 7
-    assert view["text"] == SECRET
-    assert (view["user"], view["kind"], view["time"]) == ("alice", "chat", 12.5)
-    assert (view["to"], view["answers"], view["is_own"]) == ("bob", 3, False)
-    assert (view["outcome"], view["tone"], view["trigger"]) == ("replied", "answered", "mention")
-    assert view["sentence"] == "alice named the bot and got an answer at the second attempt."
-    assert view["gates"] == [
-        {
-            "name": "max_per_user_per_minute",
-            "passed": True,
-            "value": 1,
-            "threshold": 3,
-            "window_seconds": 60.0,
-        },
-        {
-            "name": "cooldown_seconds",
-            "passed": False,
-            "value": 1,
-            "threshold": 1,
-            "window_seconds": 10.0,
-            "frees_in_seconds": 4.0,
-            "trigger": "mention",
-        },
-    ]
-    assert view["reply"] == {
-        "provider": "openai",
-        "model": "m",
-        "attempts": 2,
-        "total_seconds": 0.5,
+    assert view == {
+        "id": 7,
+        "tone": "answered",
+        "is_own": False,
+        "to": "bob",
+        "answers": 3,
+        **record_view(record(), shows_text=True),
     }
-
-
-def test_long_text_is_cut():
-    """Of a very long line the beginning is shown, and its whole length is told."""
-    long = record(text="x" * 5000)
-    _, view = views.entry_view(1, LineEntry(long), shows_text=True)
-    assert len(view["text"]) == views.MAX_TEXT_CHARACTERS
-    assert view["length"] == 5000
+    own = LineEntry(record(outcome=Outcome.OWN_LINE, reply=None))
+    assert views.entry_view(1, own, shows_text=True)[1]["is_own"] is True
 
 
 @pytest.mark.parametrize(
@@ -108,14 +81,6 @@ def test_insight_without_text_keeps_kind_time_and_numbers():
         {"kind": "mood", "value": 0.5, "about": "id-1", "time": 3.0, "channel": "MyChannel"},
     )
     assert views.entry_view(1, entry, shows_text=True)[1] == {**insight, "channel": "MyChannel"}
-
-
-def test_own_line_is_marked():
-    """The bot's own line says that it is."""
-    own = record(outcome=Outcome.OWN_LINE, reply=None)
-    _, view = views.entry_view(1, LineEntry(own), shows_text=True)
-    assert view["is_own"] is True
-    assert "reply" not in view
 
 
 def test_end_names_its_line():

@@ -45,7 +45,7 @@ function share(one) {
 function measure(one) {
   const { value, threshold, window_seconds: window, frees_in_seconds: frees } = one;
   const verdict = one.passed ? "passed" : "refused";
-  const again = frees === undefined ? "" : `, frees in ${duration(frees)}`;
+  const again = frees === null ? "" : `, frees in ${duration(frees)}`;
   if (one.name === "fire_probability") {
     return `${verdict}: drew ${number(value)}, needs less than ${number(threshold)}`;
   }
@@ -69,11 +69,11 @@ function reply(one) {
     ["queued", one.queued_seconds],
     ["model", one.model_seconds],
     ["in all", one.total_seconds],
-  ].filter(([, seconds]) => seconds !== undefined);
+  ].filter(([, seconds]) => typeof seconds === "number");
   if (times.length) {
     add("Time", times.map(([name, seconds]) => `${name} ${duration(seconds)}`).join(", "));
   }
-  if (one.filters) add("Changed", one.filters.join(", "));
+  if (one.filters.length) add("Changed", one.filters.join(", "));
   if (one.delivery) add("Delivery", one.delivery);
   return facts.length ? el("dl", { class: "reply" }, ...facts) : null;
 }

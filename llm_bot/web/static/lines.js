@@ -90,9 +90,9 @@ export class Conversation {
   }
 
   row(line) {
-    const isTick = line.kind === "tick";
+    const isTick = line.event === "tick";
     const follows = !isTick && this.last && this.last.user === line.user
-      && this.last.kind === line.kind && line.time - this.last.time < SAME_BREATH_SECONDS;
+      && this.last.event === line.event && line.time - this.last.time < SAME_BREATH_SECONDS;
     this.last = line;
     const kind = isTick ? "tick" : line.is_own ? "own" : "other";
     const row = el(
@@ -120,7 +120,7 @@ export class Conversation {
       el("span", { class: "face", "aria-hidden": "true" }, [...name][0].toUpperCase()),
       el("b", {}, name),
       line.is_own ? el("span", { class: "tag" }, "bot") : null,
-      line.kind === "pm"
+      line.event === "pm"
         ? el("span", { class: "tag private" }, line.to && line.is_own ? `privately to ${line.to}` : "private")
         : null,
       el("time", { datetime: new Date(line.time * 1000).toISOString() }, clock.format(line.time * 1000)),
@@ -140,7 +140,7 @@ export class Conversation {
       },
       icon(line.tone),
       outcomeName(line.outcome),
-      line.tone === "answered" && line.reply?.total_seconds !== undefined
+      line.tone === "answered" && typeof line.reply?.total_seconds === "number"
         ? el("small", {}, duration(line.reply.total_seconds))
         : null,
     );
@@ -226,7 +226,7 @@ export class Conversation {
 }
 
 function bubble(line) {
-  if (line.text === null) {
+  if (line.text === undefined) {
     return el("p", { class: "bubble hidden-text" }, plural(line.length, "character"));
   }
   return el("p", { class: "bubble" }, line.text);

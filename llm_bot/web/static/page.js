@@ -41,7 +41,7 @@ function keep(name, entry) {
 }
 
 function noteReply(replies, line) {
-  if (line.reply?.total_seconds === undefined || line.tone !== "answered") return;
+  if (typeof line.reply?.total_seconds !== "number" || line.tone !== "answered") return;
   replies.set(line.id, line.reply);
   if (replies.size > PLOTTED) replies.delete(replies.keys().next().value);
 }
@@ -50,7 +50,7 @@ function noteReply(replies, line) {
 function timeAnswer(own) {
   const { byId, replies } = room(own.channel);
   const asked = byId.get(own.answers);
-  if (!asked?.reply || asked.reply.total_seconds !== undefined) return;
+  if (!asked?.reply || typeof asked.reply.total_seconds === "number") return;
   asked.reply.total_seconds = own.time - asked.time;
   noteReply(replies, asked);
   if (own.channel === known.chosen) changed.add(asked);
@@ -75,6 +75,7 @@ const handlers = {
     if (!data.rooms.includes(known.chosen)) choose(data.rooms[0] ?? null);
   },
   line(data) {
+    data.time = Date.parse(data.time) / 1000;
     keep(data.channel, data);
     if (data.answers) timeAnswer(data);
   },
@@ -82,7 +83,7 @@ const handlers = {
     const { byId, replies } = room(data.channel);
     const line = byId.get(data.id);
     if (!line) return;
-    Object.assign(line, data);
+    Object.assign(line, data, { time: line.time });
     noteReply(replies, line);
     if (data.channel === known.chosen) changed.add(line);
   },
