@@ -71,7 +71,7 @@ class App:
         self._rooms = Rooms()
         self._manager = manager or ServiceManager()
         self._announcer = Announcer(bus, config.instance, clock=clock) if announces else None
-        self.inquiries = DecisionQueries(self._all_rooms)
+        self.queries = DecisionQueries(self._all_rooms)
         limiter, tally = RateLimiter(), Tally()
         buffer = OutboundBuffer(config.nats.outbound_buffer_size)
         self.metrics = Metrics(
@@ -92,7 +92,7 @@ class App:
         )
         token = config.health.token
         access = Access(config.health.host, token.get_secret_value() if token else None)
-        self._parts: list[Part] = [DecisionsRoute(self.inquiries, access)]
+        self._parts: list[Part] = [DecisionsRoute(self.queries, access)]
         if demo is not None or config.health.dashboard:
             page = LivePage(
                 access,
@@ -176,7 +176,7 @@ class App:
             self._bus,
             self.config.instance,
             status=self.status.read,
-            inquiries=self.inquiries,
+            queries=self.queries,
         )
         await commands.listen()
         if self._announcer is not None:

@@ -213,7 +213,7 @@ class _Stage:
 
 
 def _count(app: App, outcome: str) -> int:
-    return len(app.inquiries.decisions(DecisionFilter(outcome=outcome)))
+    return len(app.queries.decisions(DecisionFilter(outcome=outcome)))
 
 
 def _asked(app: App) -> dict[str, str]:

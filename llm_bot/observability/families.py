@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
 
 from llm_bot.room.tally import Histogram
 
@@ -40,11 +42,8 @@ def histogram(
     """A histogram for each tuple of label values."""
     family = HistogramMetricFamily(PREFIX + name, text, labels=labels, unit=_unit(name))
     for values, one in histograms.items():
-        cumulative = 0
-        buckets = []
-        for bound, count in zip((*one.bounds, float("inf")), one.counts, strict=True):
-            cumulative += count
-            buckets.append(("+Inf" if bound == float("inf") else repr(bound), cumulative))
+        bounds = map(floatToGoString, (*one.bounds, float("inf")))
+        buckets = list(zip(bounds, accumulate(one.counts), strict=True))
         family.add_metric(values, buckets, one.total)
     return family
 

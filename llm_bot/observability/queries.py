@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,7 +17,7 @@ MAX_LIMIT = 1000
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
 
-class InquiryError(Exception):
+class QueryError(Exception):
     """It can't be answered as it was asked; the text says why."""
 
 
@@ -37,23 +35,23 @@ class DecisionFilter(msgspec.Struct, frozen=True):
         """From the names and values of a query or a command; `limit` is what its limit is called.
 
         Raises:
-            InquiryError: A name isn't known, or a value can't be meant.
+            QueryError: A name isn't known, or a value can't be meant.
         """
         names = {"channel": "channel", "id": "correlation_id", "user": "user", "outcome": "outcome"}
         unknown = sorted(set(asked) - {*names, limit})
         if unknown:
             known = ", ".join(sorted({*names, limit}))
-            raise InquiryError(f"{unknown[0][:50]!r} isn't known; known are {known}")
+            raise QueryError(f"{unknown[0][:50]!r} isn't known; known are {known}")
         given = {name: asked[name] for name in names if asked.get(name) is not None}
         for name, value in given.items():
             if not isinstance(value, str):
-                raise InquiryError(f"{name} must be a text")
+                raise QueryError(f"{name} must be a text")
         wanted = cls(
             limit=_limit(asked.get(limit), limit),
             **{names[name]: value for name, value in given.items()},
         )
         if wanted.outcome and wanted.outcome not in OUTCOMES:
-            raise InquiryError(f"no such outcome; there are {', '.join(sorted(OUTCOMES))}")
+            raise QueryError(f"no such outcome; there are {', '.join(sorted(OUTCOMES))}")
         return wanted
 
 
@@ -65,7 +63,7 @@ def _limit(value: object, name: str) -> int:
     except ValueError:
         number = 0
     if not 1 <= number <= MAX_LIMIT:
-        raise InquiryError(f"{name} must be a whole number from 1 to {MAX_LIMIT}")
+        raise QueryError(f"{name} must be a whole number from 1 to {MAX_LIMIT}")
     return number
 
 
@@ -79,23 +77,18 @@ class DecisionQueries:
         """The records that are `wanted`, newest first.
 
         Raises:
-            InquiryError: There is no such room.
+            QueryError: There is no such room.
         """
         rooms = list(self._rooms())
         if wanted.channel:
             rooms = [room for room in rooms if room.key == wanted.channel.lower()]
             if not rooms:
-                raise InquiryError(f"no room {wanted.channel[:50]!r} is heard")
-        found = heapq.merge(
-            *(
-                ((-record.time, number, record, room) for record in _matching(room, wanted))
-                for number, room in enumerate(rooms)
-            ),
-            key=lambda each: each[:2],
-        )
+                raise QueryError(f"no room {wanted.channel[:50]!r} is heard")
+        found = [(record, room) for room in rooms for record in _matching(room, wanted)]
+        found.sort(key=lambda each: each[0].time, reverse=True)
         return [
             record_view(record, shows_text=room.config.logging_content == "full")
-            for _, _, record, room in itertools.islice(found, wanted.limit)
+            for record, room in found[: wanted.limit]
         ]
 
 

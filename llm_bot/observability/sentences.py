@@ -30,7 +30,17 @@ _DETAIL_IS_THE_END = frozenset(
 
 def sentence(record: DecisionRecord) -> str:
     """What became of a line, private message or tick, and what would change that."""
-    return SENTENCES[record.outcome](record)
+    rule = SENTENCES[record.outcome]
+    if callable(rule):
+        return rule(record)
+    gate = _refusing(record)
+    return rule.format(
+        cause=_cause(record),
+        user=record.user,
+        trigger=gate.trigger or record.trigger,
+        rest=_for(gate),
+        end=_end(record),
+    )
 
 
 def _under_way(record: DecisionRecord) -> str:
@@ -64,31 +74,12 @@ def _no_match(record: DecisionRecord) -> str:
     return "It names neither the bot nor a keyword."
 
 
-def _own_line(_: DecisionRecord) -> str:
-    return "The bot's own line, which never triggers it."
-
-
 def _ignored_user(record: DecisionRecord) -> str:
     if record.user == "[server]":
         return "A notice of the chat server, which is no person."
     known = record.detail in {each.value for each in IgnoredBecause}
     why = record.detail if known else "in bot.ignored_users, or muted in the room"
     return f"{record.user} is ignored: {why}."
-
-
-def _ignored_prefix(_: DecisionRecord) -> str:
-    return "It begins like a command for another bot (bot.ignored_prefixes)."
-
-
-def _replayed(_: DecisionRecord) -> str:
-    return "Said earlier and shown again by the chat server: context, never answered."
-
-
-def _stale(_: DecisionRecord) -> str:
-    return (
-        "It was old when it arrived (bot.max_event_age_seconds), so the moment has passed;"
-        " if it was said just then, a clock is wrong."
-    )
 
 
 def _loop(record: DecisionRecord) -> str:
@@ -98,26 +89,6 @@ def _loop(record: DecisionRecord) -> str:
         f"{record.user} answers the bot again and again within seconds, as another bot would;"
         " a pause of more than 3 s ends that (for good: bot.ignored_users)."
     )
-
-
-def _silenced(record: DecisionRecord) -> str:
-    return f"{_cause(record)}, but the bot is silenced in this room (channels, silenced)."
-
-
-def _media_cooldown(record: DecisionRecord) -> str:
-    gate = _refusing(record)
-    return f"{_cause(record)}, but another film has just begun; the bot is quiet {_for(gate)}."
-
-
-def _trigger_cooldown(record: DecisionRecord) -> str:
-    gate = _refusing(record)
-    rests = f"the trigger {gate.trigger or record.trigger} rests {_for(gate)}"
-    return f"{_cause(record)}, but {rests}."
-
-
-def _channel_cooldown(record: DecisionRecord) -> str:
-    gate = _refusing(record)
-    return f"{_cause(record)}, but the bot has just spoken; the room rests {_for(gate)}."
 
 
 def _probability(record: DecisionRecord) -> str:
@@ -147,10 +118,6 @@ def _trigger_limit(record: DecisionRecord) -> str:
     return f"{fired}{of_user}; {_frees(gate)}."
 
 
-def _declined(_: DecisionRecord) -> str:
-    return "Asked whether to join in, the model said no (participation_prompt)."
-
-
 def _idle(record: DecisionRecord) -> str:
     gate = next((gate for gate in record.gates if not gate.passed), None)
     if gate is None:
@@ -169,22 +136,6 @@ IDLE_REASONS: Mapping[str, str] = {
     "nothing_waiting": "replies that wait to be said first: {}",
 }
 """Which gate of a tick didn't pass; the values are what was found and what was wanted."""
-
-
-def _queue_full(record: DecisionRecord) -> str:
-    return f"{_cause(record)}, but too many replies wait already (replies.queue_size)."
-
-
-def _superseded(record: DecisionRecord) -> str:
-    return (
-        f"{record.user} said something newer while this waited for its turn, which is answered in"
-        " its place."
-    )
-
-
-def _too_late(record: DecisionRecord) -> str:
-    late = "but a reply would come too late (replies.deadline_seconds)"
-    return f"{_cause(record)}, {late}{_end(record)}"
 
 
 def _llm_failed(record: DecisionRecord) -> str:
@@ -208,55 +159,50 @@ def _filtered(record: DecisionRecord) -> str:
     return f"{_cause(record)}, but the answer {why}, so nothing is said."
 
 
-def _delivery_failed(record: DecisionRecord) -> str:
-    return f"{_cause(record)}, but the room didn't take the reply{_end(record)}"
-
-
-def _shutdown(record: DecisionRecord) -> str:
-    return f"{_cause(record)}, but the bot was stopped first (shutdown_grace_seconds)."
-
-
-def _dry_run(record: DecisionRecord) -> str:
-    return f"{_cause(record)}; a reply was made and not said (dry_run)."
-
-
 def _error(record: DecisionRecord) -> str:
     kind = f" ({_detail(record)})" if record.detail else ""
     return f"A fault of this program{kind} ended the reply; the log has all of it."
 
 
-SENTENCES: Mapping[Outcome | None, Callable[[DecisionRecord], str]] = {
+SENTENCES: Mapping[Outcome | None, str | Callable[[DecisionRecord], str]] = {
     None: _under_way,
     Outcome.REPLIED: _replied,
     Outcome.NO_MATCH: _no_match,
-    Outcome.OWN_LINE: _own_line,
+    Outcome.OWN_LINE: "The bot's own line, which never triggers it.",
     Outcome.IGNORED_USER: _ignored_user,
-    Outcome.IGNORED_PREFIX: _ignored_prefix,
-    Outcome.REPLAYED: _replayed,
-    Outcome.STALE: _stale,
+    Outcome.IGNORED_PREFIX: "It begins like a command for another bot (bot.ignored_prefixes).",
+    Outcome.REPLAYED: "Said earlier and shown again by the chat server: context, never answered.",
+    Outcome.STALE: (
+        "It was old when it arrived (bot.max_event_age_seconds), so the moment has passed;"
+        " if it was said just then, a clock is wrong."
+    ),
     Outcome.LOOP: _loop,
-    Outcome.SILENCED: _silenced,
-    Outcome.MEDIA_COOLDOWN: _media_cooldown,
-    Outcome.TRIGGER_COOLDOWN: _trigger_cooldown,
-    Outcome.CHANNEL_COOLDOWN: _channel_cooldown,
+    Outcome.SILENCED: "{cause}, but the bot is silenced in this room (channels, silenced).",
+    Outcome.MEDIA_COOLDOWN: "{cause}, but another film has just begun; the bot is quiet {rest}.",
+    Outcome.TRIGGER_COOLDOWN: "{cause}, but the trigger {trigger} rests {rest}.",
+    Outcome.CHANNEL_COOLDOWN: "{cause}, but the bot has just spoken; the room rests {rest}.",
     Outcome.PROBABILITY: _probability,
     Outcome.USER_LIMIT: _user_limit,
     Outcome.CHANNEL_LIMIT: _channel_limit,
     Outcome.TRIGGER_LIMIT: _trigger_limit,
-    Outcome.DECLINED: _declined,
+    Outcome.DECLINED: "Asked whether to join in, the model said no (participation_prompt).",
     Outcome.IDLE: _idle,
-    Outcome.QUEUE_FULL: _queue_full,
-    Outcome.SUPERSEDED: _superseded,
-    Outcome.TOO_LATE: _too_late,
+    Outcome.QUEUE_FULL: "{cause}, but too many replies wait already (replies.queue_size).",
+    Outcome.SUPERSEDED: (
+        "{user} said something newer while this waited for its turn, which is answered in its"
+        " place."
+    ),
+    Outcome.TOO_LATE: "{cause}, but a reply would come too late (replies.deadline_seconds){end}",
     Outcome.LLM_FAILED: _llm_failed,
     Outcome.EMPTY_REPLY: _empty_reply,
     Outcome.FILTERED: _filtered,
-    Outcome.DELIVERY_FAILED: _delivery_failed,
-    Outcome.SHUTDOWN: _shutdown,
-    Outcome.DRY_RUN: _dry_run,
+    Outcome.DELIVERY_FAILED: "{cause}, but the room didn't take the reply{end}",
+    Outcome.SHUTDOWN: "{cause}, but the bot was stopped first (shutdown_grace_seconds).",
+    Outcome.DRY_RUN: "{cause}; a reply was made and not said (dry_run).",
     Outcome.ERROR: _error,
 }
-"""Complete, which a test sees to. None is a reply under way."""
+"""Templates, and functions where a template isn't enough. Complete, which a test sees to. None is a
+reply under way."""
 
 
 def _cause(record: DecisionRecord) -> str:

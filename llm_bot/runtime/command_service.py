@@ -10,7 +10,7 @@ import msgspec
 
 from llm_bot import __version__
 from llm_bot.errors import BusError
-from llm_bot.observability.queries import DecisionFilter, DecisionQueries, InquiryError
+from llm_bot.observability.queries import DecisionFilter, DecisionQueries, QueryError
 from llm_bot.ports import Bus, Event
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,12 @@ class CommandService:
         instance: str,
         *,
         status: Callable[[], dict[str, Any]],
-        inquiries: DecisionQueries,
+        queries: DecisionQueries,
     ) -> None:
         self._bus = bus
         self._instance = instance
         self._status = status
-        self._inquiries = inquiries
+        self._queries = queries
 
     async def listen(self) -> None:
         """Answer from now on. Raises `BusError`."""
@@ -66,7 +66,7 @@ class CommandService:
             request = _request(body)
             command = request.pop("command", None)
             answer = self._reply(command, success=True, data=self._dispatch(command, request))
-        except InquiryError as exc:
+        except QueryError as exc:
             return self._reply(command, success=False, error=str(exc))
         if len(answer) > MAX_REPLY_BYTES:
             error = f"the answer has {len(answer):,} bytes, too many for the bus; ask for fewer"
@@ -82,9 +82,9 @@ class CommandService:
             case "why":
                 rest.setdefault("last", DEFAULT_LAST)
                 wanted = DecisionFilter.of(rest, limit="last")
-                return {"decisions": self._inquiries.decisions(wanted)}
+                return {"decisions": self._queries.decisions(wanted)}
         problem = "no command" if command is None else "no such command"
-        raise InquiryError(f"{problem}; known are {', '.join(COMMANDS)}")
+        raise QueryError(f"{problem}; known are {', '.join(COMMANDS)}")
 
     def _reply(self, command: object, **rest: object) -> bytes:
         known = command if command in COMMANDS else None
@@ -95,8 +95,8 @@ def _request(body: bytes) -> dict[str, Any]:
     try:
         request = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as exc:
-        raise InquiryError("the request isn't JSON") from exc
+        raise QueryError("the request isn't JSON") from exc
     if not isinstance(request, dict):
-        raise InquiryError("the request isn't a JSON object")
+        raise QueryError("the request isn't a JSON object")
     # What Kryten's other services put beside a command is none of ours.
     return {name: value for name, value in request.items() if name not in ("service", "meta")}

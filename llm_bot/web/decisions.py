@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from llm_bot.observability.queries import DecisionFilter, DecisionQueries, InquiryError
+from llm_bot.observability.queries import DecisionFilter, DecisionQueries, QueryError
 from llm_bot.web.access import Access
 
 
 class DecisionsRoute:
     """Answers with JSON: `{"decisions": [...]}`, or `{"error": ...}` where it can't."""
 
-    def __init__(self, inquiries: DecisionQueries, access: Access) -> None:
-        self._inquiries = inquiries
+    def __init__(self, queries: DecisionQueries, access: Access) -> None:
+        self._queries = queries
         self._access = access
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -35,8 +35,8 @@ class DecisionsRoute:
                 {"WWW-Authenticate": "Bearer"},
             )
         try:
-            decisions = self._inquiries.decisions(DecisionFilter.of(request.query))
-        except InquiryError as exc:
+            decisions = self._queries.decisions(DecisionFilter.of(request.query))
+        except QueryError as exc:
             return _json({"error": str(exc)}, 400)
         return _json({"decisions": decisions})
 

@@ -28,7 +28,7 @@ class Scene:
             self.bus,
             "llm_bot",
             status=lambda: {"status": "healthy"},
-            inquiries=DecisionQueries(lambda: [stage.room]),
+            queries=DecisionQueries(lambda: [stage.room]),
         )
 
     async def ask(self, request: Any) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_no_body_breaks_it(body):
         EventBus(),
         "llm_bot",
         status=dict,
-        inquiries=DecisionQueries(list),
+        queries=DecisionQueries(list),
     )
     told = json.loads(responder._answer(body))
     assert ("data" in told) is told["success"]

@@ -11,7 +11,7 @@ from llm_bot.observability.queries import (
     MAX_LIMIT,
     DecisionFilter,
     DecisionQueries,
-    InquiryError,
+    QueryError,
 )
 from llm_bot.observability.record_view import record_view
 from tests.unit.stage import Stage
@@ -78,7 +78,7 @@ async def test_rooms_are_merged_by_time():
 )
 async def test_what_cannot_be_meant_is_told(stage, wanted, why):
     """The text says what is wrong and what would be right (OBS-11)."""
-    with pytest.raises(InquiryError) as caught:
+    with pytest.raises(QueryError) as caught:
         asked(stage, **wanted)
     assert why in str(caught.value)
 
