@@ -41,21 +41,21 @@ async def show(stage: Stage) -> None:
     """Play and print: to the end if nobody can type, else until somebody leaves."""
     stays = can_type()
     bell = asyncio.Event()
+    stage.feed.bells.add(bell)
     narrator = Narrator(stage)
     narrator.introduce(can_type=stays)
     try:
-        with stage.feed.watched(bell):
-            async with asyncio.TaskGroup() as tasks:
-                playing = tasks.create_task(stage.play())
-                playing.add_done_callback(lambda _: bell.set())
-                taking = tasks.create_task(_take_lines(stage, leaves_at_end=stays))
-                while True:
-                    bell.clear()
-                    narrator.catch_up()
-                    if playing.done() and not stays and not narrator.is_waiting:
-                        break
-                    await bell.wait()
-                taking.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            playing = tasks.create_task(stage.play())
+            playing.add_done_callback(lambda _: bell.set())
+            taking = tasks.create_task(_take_lines(stage, leaves_at_end=stays))
+            while True:
+                bell.clear()
+                narrator.catch_up()
+                if playing.done() and not stays and not narrator.is_waiting:
+                    break
+                await bell.wait()
+            taking.cancel()
     finally:
         narrator.summarize()
     stage.stop.set()
@@ -116,7 +116,7 @@ class Narrator:
             return
         self._tell_place()
         who = line["user"] or "(the timer)"
-        if line["kind"] == "pm":
+        if line["event"] == "pm":
             who += f" to {line['to']}, privately" if line["is_own"] else ", privately"
         if line["is_own"]:
             who = f">> {who}"
