@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
@@ -94,16 +94,6 @@ class SetSpeed(Order):
         await actions.set_speed(self.speed)
 
 
-ORDERS: Mapping[str, type[Order]] = {
-    "say": Say,
-    "media": ChangeMedia,
-    "flood": Flood,
-    "mute": Mute,
-    "model": SetModel,
-    "speed": SetSpeed,
-}
-
-
 class DemoRoutes:
     """`POST /demo/...`, each with a JSON body: 204, or 400 with what is wrong with it."""
 
@@ -112,19 +102,28 @@ class DemoRoutes:
         self._access = access
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post(f"/demo/{name}", self._take) for name in ORDERS]
+        return [
+            web.post("/demo/say", self._taking(Say)),
+            web.post("/demo/media", self._taking(ChangeMedia)),
+            web.post("/demo/flood", self._taking(Flood)),
+            web.post("/demo/mute", self._taking(Mute)),
+            web.post("/demo/model", self._taking(SetModel)),
+            web.post("/demo/speed", self._taking(SetSpeed)),
+        ]
 
-    async def _take(self, request: web.Request) -> web.Response:
-        kind = ORDERS[request.path.removeprefix("/demo/")]
-        self._access.require(request)
-        if request.content_type != "application/json":  # which a form of another site can't have
-            raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
-        try:
-            order = msgspec.json.decode(await request.read(), type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _bad_request(str(error)) from error
-        await order.give(self._actions)
-        return web.Response(status=204)
+    def _taking(self, kind: type[Order]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def take(request: web.Request) -> web.Response:
+            self._access.require(request)
+            if request.content_type != "application/json":  # a form of another site can't have it
+                raise web.HTTPUnsupportedMediaType(text="Send application/json.\n")
+            try:
+                order = msgspec.json.decode(await request.read(), type=kind)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise _bad_request(str(error)) from error
+            await order.give(self._actions)
+            return web.Response(status=204)
+
+        return take
 
 
 def _require(chosen: object, actions: DemoActions, among: str) -> None:
