@@ -2,7 +2,8 @@
 
 Run it with `.venv/bin/python benchmarks/relevance.py`. `warm`: the window's lines were read before,
 as in the daemon, where a window gains one line at a time. `cold`: no line was, but the words were
-met before. `first`: neither. Every call has another reply. 20 lines must stay under 200.
+met before. `first`: neither. Every call has another reply. 20 lines that were read
+before must stay under 200.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from llm_bot.evaluation import relevance  # noqa: E402
-from llm_bot.evaluation.lines import forget  # noqa: E402
+from llm_bot.evaluation.lines import read  # noqa: E402
 from llm_bot.evaluation.words import stem  # noqa: E402
 
 CALLS = 300
@@ -47,7 +48,7 @@ def one_call(window: list[str], reply: str, state: str) -> float:
     if state == "warm":
         relevance(window, "hi")
     else:
-        forget()
+        read.cache_clear()
     if state == "first":
         stem.cache_clear()
     started = time.perf_counter_ns()

@@ -6,12 +6,17 @@ Each metric has a plain function beside it (`relevance`, `brevity`, `repetition`
 callers that can't wait. High is good for relevance and brevity, bad for repetition and echo.
 """
 
-from llm_bot.evaluation.base import Context, Metric
-from llm_bot.evaluation.brevity import BrevityMetric, brevity
-from llm_bot.evaluation.echo import EchoMetric, echo
 from llm_bot.evaluation.embeddings import Embed, EmbeddingRelevanceMetric
-from llm_bot.evaluation.relevance import ResponseRelevanceMetric, relevance
-from llm_bot.evaluation.repetition import RepetitionMetric, repetition
+from llm_bot.evaluation.lines import Context
+from llm_bot.evaluation.measures import brevity, echo, repetition
+from llm_bot.evaluation.metrics import (
+    BrevityMetric,
+    EchoMetric,
+    Metric,
+    RepetitionMetric,
+    ResponseRelevanceMetric,
+)
+from llm_bot.evaluation.relevance import relevance
 
 __all__ = [
     "BrevityMetric",

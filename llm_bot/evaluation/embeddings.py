@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from math import hypot, isfinite
 
-from llm_bot.evaluation.base import Context
-from llm_bot.evaluation.lines import last_lines
+from llm_bot.evaluation.lines import Context, last_lines
 from llm_bot.evaluation.words import MAX_CHARACTERS
 
 Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from llm_bot.evaluation.base import Context
 from llm_bot.evaluation.exchanges import called_for
 from llm_bot.evaluation.related_words import GROUPS_OF
 from llm_bot.evaluation.words import (
@@ -17,6 +17,9 @@ from llm_bot.evaluation.words import (
     stem,
     tokens,
 )
+
+Context = str | Sequence[str]
+"""What was said: a text, or lines with the oldest first, each "user: text" or just text."""
 
 MAX_LINES = 20
 """The latest lines that are read; older ones are not what a reply answers."""
@@ -31,7 +34,7 @@ UNSPACED_CHARACTERS = 50
 """What is read of a line in a script without spaces, where each character begins a word."""
 
 LINES_REMEMBERED = 1024
-"""Bound of the memory of lines read: some rooms' windows, well under a megabyte."""
+"""Bound of the memory of lines read: some rooms' windows, about a megabyte."""
 
 PREFIX = 5
 """Words that begin with the same letters, as many as this, may be forms or slips of one another."""
@@ -40,40 +43,44 @@ _SPEAKER = re.compile(r"\s*([\w-]{1,20}): ?")
 
 
 class Line(NamedTuple):
-    """What relevance needs of one line. `once`, `twice`: groups with that many roots or more."""
+    """What relevance needs of one line. `groups`: twice those with more than one of its roots."""
 
     speaker: frozenset[str]
     roots: frozenset[str]
     prefixes: frozenset[str]
-    once: int
-    twice: int
+    groups: tuple[str, ...]
 
 
 @lru_cache(LINES_REMEMBERED)
-def _read(text: str) -> Line:
-    speaker, said = _parts(text)
+def read(text: str) -> Line:
+    """One line, which may begin with "user: "; only its first 320 characters count.
+
+    >>> line = read("ann: the drummer is great, who is he?")
+    >>> sorted(line.speaker | line.roots)
+    ['ann', 'drum', 'great']
+    """
+    speaker, said = _parts(text[:LINE_CHARACTERS])
     words = set(_words(said)) - STOPWORDS
-    if "'" in said or "’" in said:
-        words = {word for word in words if not is_empty_word(word)}
-    roots = frozenset(map(stem, words))
-    once = twice = 0
-    for root in roots & GROUPS_OF.keys():
-        groups = GROUPS_OF[root]
-        twice |= once & groups
-        once |= groups
-    prefixes = frozenset([root[:PREFIX] for root in roots if len(root) >= PREFIX])
-    return Line(_names(speaker), roots, prefixes, once, twice)
+    roots = frozenset(stem(word) for word in words if not is_empty_word(word))
+    found = [group for root in roots for group in GROUPS_OF.get(root, ())]
+    once = set(found)
+    twice = [group for group in once if found.count(group) > 1]
+    return Line(
+        # The words of a speaker's name, but those that are in every other line.
+        speaker=frozenset(tokens(speaker.replace("_", " "))) - STOPWORDS,
+        roots=roots,
+        prefixes=frozenset(root[:PREFIX] for root in roots if len(root) >= PREFIX),
+        groups=(*once, *twice),
+    )
 
 
-@lru_cache(LINES_REMEMBERED)
-def _names(speaker: str) -> frozenset[str]:
-    """The words of a speaker's name, but those that are in every other line."""
-    return frozenset(tokens(speaker.replace("_", " "))) - STOPWORDS
+def calls(text: str) -> set[str]:
+    """What a line calls for (`exchanges`).
 
-
-@lru_cache(LINES_REMEMBERED)
-def _calls(text: str) -> int:
-    said = _parts(text)[1]
+    >>> calls("ann: hi all") == calls("Hello!")
+    True
+    """
+    said = _parts(text[:LINE_CHARACTERS])[1]
     return called_for(said, _words(said))
 
 
@@ -99,25 +106,6 @@ def _parts(text: str) -> tuple[str, str]:
     return "", text
 
 
-def read(text: str) -> Line:
-    """One line, which may begin with "user: "; only its first 320 characters count.
-
-    >>> line = read("ann: the drummer is great, who is he?")
-    >>> sorted(line.speaker | line.roots)
-    ['ann', 'drum', 'great']
-    """
-    return _read(text[:LINE_CHARACTERS])
-
-
-def calls(text: str) -> int:
-    """What a line calls for (`exchanges`); apart from `read`, for few lines are ever asked.
-
-    >>> calls("ann: hi all") == calls("Hello!")
-    True
-    """
-    return _calls(text[:LINE_CHARACTERS])
-
-
 def last_lines(context: Context) -> list[str]:
     """The latest lines of a context, oldest first: of a text, its last 10,000 characters.
 
@@ -127,10 +115,3 @@ def last_lines(context: Context) -> list[str]:
     if isinstance(context, str):
         context = context[-MAX_LINES * MAX_CHARACTERS :].splitlines()
     return list(context[-MAX_LINES:])
-
-
-def forget() -> None:
-    """Empty the memory of lines, for measuring what a new line costs."""
-    _read.cache_clear()
-    _calls.cache_clear()
-    _names.cache_clear()

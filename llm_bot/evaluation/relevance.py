@@ -25,11 +25,10 @@ from __future__ import annotations
 
 from math import exp
 
-from llm_bot.evaluation.base import Context
 from llm_bot.evaluation.exchanges import offered
-from llm_bot.evaluation.lines import PREFIX, Line, calls, last_lines, read
-from llm_bot.evaluation.rarity import rarity
-from llm_bot.evaluation.related_words import GROUPS_OF
+from llm_bot.evaluation.lines import PREFIX, Context, Line, calls, last_lines, read
+from llm_bot.evaluation.related_words import GROUPS_OF, rarity
+from llm_bot.evaluation.vocabulary import listed
 from llm_bot.evaluation.words import MAX_CHARACTERS, is_empty_word, stem, tokens
 
 MAX_WORDS = 60
@@ -52,14 +51,8 @@ _NAMES_SPEAKER = 1.3
 _LEANS_BACK = 0.7
 _ADDRESSES = 0.7
 
-_BACKWARD_TEXT = """
-    it it's he he's she she's they them that that's him his her those this es er sie eso
-"""
-_BACKWARD = frozenset(_BACKWARD_TEXT.split())
-_YOU_TEXT = """
-    you you're you'll you've your yours
-"""
-_YOU = frozenset(_YOU_TEXT.split())
+_BACKWARD = listed("backward")
+_YOU = listed("you")
 
 
 def relevance(context: Context, response: str) -> float:
@@ -101,17 +94,14 @@ def _words(lines: list[Line], roots: dict[str, bool]) -> tuple[float, float]:
 
     `roots` says of each whether it is a speaker's name, which nothing has to explain.
     """
-    by_root = {root: GROUPS_OF.get(root, 0) for root in roots}
-    wanted = 0
-    for groups in by_root.values():
-        wanted |= groups
-    strengths = _groups(lines, wanted)
+    groups = {root: GROUPS_OF.get(root, ()) for root in roots}
+    strengths = _strengths(lines, {group for each in groups.values() for group in each})
     explained = unexplained = 0.0
-    for root, groups in by_root.items():
-        found = max(_in_lines(lines, root), _strongest(strengths, groups))
+    for root, is_name in roots.items():
+        found = max([_in_lines(lines, root), *(strengths[group] for group in groups[root])])
         weight = rarity(root)
         explained += weight * found
-        unexplained += 0 if roots[root] else weight * (1 - found)
+        unexplained += 0 if is_name else weight * (1 - found)
     return explained, unexplained
 
 
@@ -127,49 +117,21 @@ def _in_lines(lines: list[Line], root: str) -> float:
     return best
 
 
-def _groups(lines: list[Line], wanted: int) -> dict[int, float]:
-    """How much the lines are about each wanted group (0 to 1), by its bit."""
-    left: dict[int, float] = {}
+def _strengths(lines: list[Line], wanted: set[str]) -> dict[str, float]:
+    """How much the lines are about each wanted group, 0 to 1."""
+    left = dict.fromkeys(wanted, 1.0)
     for line, recency in zip(lines, _RECENCY, strict=False):
-        for mask in (line.once & wanted, line.twice & wanted):
-            while mask:
-                bit = mask & -mask
-                left[bit] = left.get(bit, 1.0) * (1 - _SAME_GROUP * recency)
-                mask ^= bit
-    return {bit: 1 - share for bit, share in left.items()}
+        for group in line.groups:
+            if group in left:
+                left[group] *= 1 - _SAME_GROUP * recency
+    return {group: 1 - share for group, share in left.items()}
 
 
-def _strongest(strengths: dict[int, float], groups: int) -> float:
-    best = 0.0
-    while groups:
-        bit = groups & -groups
-        best = max(best, strengths.get(bit, 0.0))
-        groups ^= bit
-    return best
-
-
-def _form(texts: list[str], offers: int) -> float:
+def _form(texts: list[str], offers: set[str]) -> float:
     """How much of what the last lines call for the reply offers; each kind counts once."""
     total = 0.0
-    counted = 0
     for text, weight in zip(texts, _ANSWERED, strict=False):
-        met = calls(text) & offers & ~counted
-        total += weight * met.bit_count()
-        counted |= met
+        met = calls(text) & offers
+        total += weight * len(met)
+        offers = offers - met
     return total
-
-
-class ResponseRelevanceMetric:
-    """Relevance in the shape of the other metrics.
-
-    >>> import asyncio
-    >>> reply = "Let's explore what you want to accomplish today. What's most important?"
-    >>> asyncio.run(
-    ...     ResponseRelevanceMetric().evaluate("User wants to set morning goals", reply)
-    ... ) > 0.7
-    True
-    """
-
-    async def evaluate(self, context: Context, response: str) -> float:
-        """See `relevance`; it never waits."""
-        return relevance(context, response)

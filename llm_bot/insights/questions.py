@@ -92,7 +92,7 @@ class _Open(msgspec.Struct):
 
     asked: Spoken
     words: dict[str, str]
-    calls_for: int
+    calls_for: set[str]
     names: frozenset[str]
     lines: int = 0
 
@@ -112,9 +112,6 @@ class QuestionWatch:
         self._names = frozenset(root for name in names for root in telling_words(name))
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._answered: deque[str] = deque(maxlen=ANSWERED_KEPT)
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def note(self, line: Spoken) -> list[Unanswered]:
         """Take one more line; the questions that have stayed unanswered by now."""

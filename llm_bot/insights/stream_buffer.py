@@ -1,30 +1,30 @@
-"""What was said in a room and what was observed about it: two bounded tracks, one sequence. Pure.
+"""What was said in a room and what was observed about it: two bounded tracks, one sequence.
 
 Every entry gets the next number, whichever track it is in, so that a reader can tell what came
 first. Adding is a few appends and never waits for a reader; a reader who is too slow is told how
-much it has lost.
+much it has lost. Of all this the daemon uses `add`, `read`, `follow` and `resize`; markers and the
+awaited forms are library surface.
 """
 
 from __future__ import annotations
 
-from array import array
+import asyncio
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from llm_bot.insights.follower import Follower, TrackItems, Waiter
-
 __all__ = ["Follower", "Marker", "StreamBuffer", "StreamTrack", "TrackItems"]
 
 DEFAULT_SIZE = 200
 
 HISTORY = 2048
-"""Numbers of insights kept after the insights themselves are gone, 16 to 32 kB a room. They tell
-how many lines, and how many insights, a reader has missed who comes back after a long time."""
+"""Numbers of insights kept after the insights themselves are gone, some 80 kB a room at most. They
+tell how many lines, and how many insights, a reader has missed who comes back after a long time."""
 
 
 class StreamTrack(StrEnum):
@@ -32,11 +32,6 @@ class StreamTrack(StrEnum):
 
     CONVERSATION = "conversation"
     INSIGHTS = "insights"
-
-
-# In Python 3.11 a look-up of an enum's member takes as long as a call of a function.
-_CONVERSATION = StreamTrack.CONVERSATION
-_INSIGHTS = StreamTrack.INSIGHTS
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -49,16 +44,29 @@ class Marker(msgspec.Struct, frozen=True):
     sequence: int
 
 
+class TrackItems(list[Any]):
+    """Items as they were added, oldest first; `sequences` holds the number of each.
+
+    `lost` says how many entries of the track, added after the point from which it was read, were
+    gone already. A copy: it doesn't change with the track.
+    """
+
+    def __init__(
+        self, items: Iterable[Any] = (), sequences: Iterable[int] = (), lost: int = 0
+    ) -> None:
+        super().__init__(items)
+        self.sequences = tuple(sequences)
+        self.lost = lost
+
+
 class _Track:
     """The newest entries of one track. `added` counts all there ever were."""
-
-    __slots__ = ("added", "items", "sequences", "waiting")
 
     def __init__(self, size: int) -> None:
         self.items: deque[Any] = deque(maxlen=size)
         self.sequences: deque[int] = deque(maxlen=size)
         self.added = 0
-        self.waiting: set[Waiter] = set()
+        self.waiting: set[asyncio.Event] = set()
 
     @property
     def gone(self) -> int:
@@ -68,21 +76,70 @@ class _Track:
         self.items = deque(self.items, size)
         self.sequences = deque(self.sequences, size)
 
-    def clear(self) -> None:
-        self.items.clear()
-        self.sequences.clear()
-
     def part(self, start: int, stop: int, lost: int) -> TrackItems:
         return TrackItems(
             islice(self.items, start, stop), islice(self.sequences, start, stop), lost
         )
 
-    def since(self, position: int, limit: int | None) -> TrackItems:
-        """Entries from the `position`-th ever on, as `Follower` asks for them."""
-        gone = self.gone
-        start = max(0, position - gone)
-        stop = len(self.items) if limit is None else start + limit
-        return self.part(start, stop, max(0, gone - position))
+
+class Follower:
+    """Reads a track item by item, and waits where there is none yet.
+
+    `lost` says how many items it has missed so far, because it was slower than the track is long;
+    `sequence` is the number of the item that it gave last. It holds nothing that must be closed:
+    only while it waits does the track know of it, and a cancelled wait leaves nothing behind.
+    All of it belongs to one event loop, the one in which the track is written.
+
+    >>> buffer = StreamBuffer(size=2)
+    >>> for word in ("one", "two", "three"):
+    ...     _ = buffer.add(StreamTrack.CONVERSATION, {"content": word})
+    >>> async def read():
+    ...     follower = buffer.follow(StreamTrack.CONVERSATION)
+    ...     async for item in follower:
+    ...         print(follower.sequence, item["content"], "lost:", follower.lost)
+    ...         if follower.sequence == buffer.last:
+    ...             break
+    >>> asyncio.run(read())
+    2 two lost: 1
+    3 three lost: 1
+    """
+
+    def __init__(self, track: _Track, position: int, *, after: int = 0, lost: int = 0) -> None:
+        """`position` counts the entries before it, those gone included; `after` and `lost` are told
+        until the first item."""
+        self.sequence = after
+        self.lost = lost
+        self._track = track
+        self._position = position
+
+    def __aiter__(self) -> Follower:
+        return self
+
+    async def __anext__(self) -> Any:
+        return (await self.items(1))[0]
+
+    async def items(self, limit: int | None = None) -> TrackItems:
+        """All that is there, at most `limit` and at least one: waits where there is none."""
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit must be at least 1, not {limit}")
+        track = self._track
+        while self._position >= track.added or not track.items:
+            await self._wait()
+        start = max(0, self._position - track.gone)
+        stop = len(track.items) if limit is None else start + limit
+        found = track.part(start, stop, max(0, track.gone - self._position))
+        self._position += found.lost + len(found)
+        self.lost += found.lost
+        self.sequence = found.sequences[-1]
+        return found
+
+    async def _wait(self) -> None:
+        event = asyncio.Event()
+        self._track.waiting.add(event)
+        try:
+            await event.wait()
+        finally:
+            self._track.waiting.discard(event)
 
 
 class StreamBuffer:
@@ -101,15 +158,11 @@ class StreamBuffer:
     """
 
     def __init__(self, size: int = DEFAULT_SIZE) -> None:
-        self._conversation = _Track(_checked(size))
-        self._insights = _Track(size)
+        self._tracks = {track: _Track(_checked(size)) for track in StreamTrack}
         self._markers: deque[Marker] = deque(maxlen=size)
-        # Numbers of insights, kept and gone, ascending. Those of lines are the others up to
-        # `last`, so that this is all it takes to count either.
-        self._insight_numbers = array("Q")
-        # How many were dropped from it, and the last of them.
-        self._forgotten = 0
-        self._forgotten_until = 0
+        # Numbers of insights, kept and gone. Those of lines are the others up to `last`, so that
+        # this is all it takes to count either.
+        self._insight_numbers: deque[int] = deque(maxlen=HISTORY)
         self._last = 0
 
     @property
@@ -121,17 +174,16 @@ class StreamBuffer:
 
     def add(self, track: StreamTrack, item: Any) -> int:
         """Add `item` and return its number; the oldest entry goes where the track is full."""
-        to = self._conversation if track is _CONVERSATION else self._track(track)
-        self._last = sequence = self._last + 1
-        if to is self._insights:
-            self._remember(sequence)
+        to = self._track(track)
+        self._last += 1
+        if track == StreamTrack.INSIGHTS:
+            self._insight_numbers.append(self._last)
         to.items.append(item)
-        to.sequences.append(sequence)
+        to.sequences.append(self._last)
         to.added += 1
-        if to.waiting:
-            for waiter in to.waiting:
-                waiter.set()
-        return sequence
+        for waiter in to.waiting:
+            waiter.set()
+        return self._last
 
     async def add_to_track(self, track: StreamTrack, item: Any) -> int:
         """`add`, for whoever awaits it. It never waits."""
@@ -155,12 +207,14 @@ class StreamBuffer:
 
     def clear(self, track: StreamTrack) -> None:
         """Drop what is in `track`. Numbers go on; who hasn't read it has lost it."""
-        self._track(track).clear()
+        own = self._track(track)
+        own.items.clear()
+        own.sequences.clear()
 
     def resize(self, size: int) -> None:
         """Another bound from now on; the newest entries and markers that fit stay."""
-        self._conversation.resize(_checked(size))
-        self._insights.resize(size)
+        for track in self._tracks.values():
+            track.resize(_checked(size))
         self._markers = deque(self._markers, size)
 
     # --- reading ---
@@ -185,7 +239,7 @@ class StreamBuffer:
         stop = len(own.items) if until is None else max(start, bisect_right(own.sequences, until))
         if limit is not None:
             stop = min(stop, start + limit)
-        return own.part(start, stop, 0 if start else own.gone - self._gone_until(own, after))
+        return own.part(start, stop, self._lost(own, after))
 
     async def read_track(
         self, track: StreamTrack, *, after: int = 0, limit: int | None = None
@@ -201,9 +255,8 @@ class StreamBuffer:
         in its `lost`.
         """
         own = self._track(track)
-        start = bisect_right(own.sequences, after)
-        lost = 0 if start else own.gone - self._gone_until(own, after)
-        return Follower(own, own.gone + start, after=after, lost=lost)
+        position = own.gone + bisect_right(own.sequences, after)
+        return Follower(own, position, after=after, lost=self._lost(own, after))
 
     def markers(self, *, after: int = -1) -> tuple[Marker, ...]:
         """The markers that are kept, of points after that number, oldest first."""
@@ -213,27 +266,17 @@ class StreamBuffer:
 
     def _track(self, track: StreamTrack) -> _Track:
         # The call lets "insights" pass as well, and raises ValueError for what is no track.
-        return self._insights if StreamTrack(track) is _INSIGHTS else self._conversation
+        return self._tracks[StreamTrack(track)]
 
-    def _remember(self, sequence: int) -> None:
-        """Note that this number is an insight's."""
-        numbers = self._insight_numbers
-        numbers.append(sequence)
-        if len(numbers) > 2 * HISTORY:
-            self._forgotten += HISTORY
-            self._forgotten_until = numbers[HISTORY - 1]
-            del numbers[:HISTORY]
-
-    def _gone_until(self, own: _Track, number: int) -> int:
-        """How many of the entries that are gone had numbers up to `number`: at least so many."""
-        number = max(0, min(number, self._last))
-        if number >= self._forgotten_until:
-            insights = self._forgotten + bisect_right(self._insight_numbers, number)
-            lines = number - insights
-        else:
-            insights = max(0, number - (self._forgotten_until - self._forgotten))
-            lines = max(0, number - self._forgotten)
-        return min(own.gone, insights if own is self._insights else lines)
+    def _lost(self, own: _Track, after: int) -> int:
+        """How many entries of the track with numbers above `after` are gone: at most so many."""
+        after = min(after, self._last)
+        insights = self._tracks[StreamTrack.INSIGHTS]
+        forgotten = insights.added - len(self._insight_numbers)
+        if after <= 0 or (forgotten and after < self._insight_numbers[0]):
+            return own.gone
+        before = forgotten + bisect_right(self._insight_numbers, after)
+        return max(0, own.gone - (before if own is insights else after - before))
 
 
 def _checked(size: int) -> int:

@@ -13,7 +13,7 @@ from math import log, sqrt
 
 import msgspec
 
-from llm_bot.evaluation.rarity import rarity
+from llm_bot.evaluation.related_words import rarity
 from llm_bot.evaluation.words import is_empty_word, stem, tokens
 
 
