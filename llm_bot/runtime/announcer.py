@@ -20,6 +20,8 @@ from llm_bot.ports import Bus, Clock, Event, Subscription
 
 log = logging.getLogger(__name__)
 
+ENDPOINTS = ("health", "metrics")
+
 ROBOT_STARTUP_SUBJECT = "kryten.lifecycle.robot.startup"
 """One for all connectors on a NATS server, each of which says it twice when it starts."""
 
@@ -29,8 +31,6 @@ STARTUP_SECONDS = 3.0
 LOOK_SECONDS = 1.0
 FAREWELL_SECONDS = 2.0
 """How long the shutdown may take to go out; the process doesn't stay for it."""
-
-_PATHS = {"health": "/health", "metrics": "/metrics"}
 
 
 def lifecycle_subject(service: str, happening: str) -> str:
@@ -49,14 +49,13 @@ class Announcer:
         self._bus = bus
         self._service = service
         self._clock = clock
-        self._hostname = socket.gethostname()
-        self._metadata: dict[str, Any] = {}
         self._started_at = clock.monotonic()
+        self._metadata: dict[str, Any] = {}
         self._robots: Subscription | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_startup_due = True
         self._startup_from = self._heartbeat_from = self._started_at
-        self._reconnects = bus.reconnects
+        self._reconnects = 0
         self._is_failing = False
 
     async def listen(self) -> None:
@@ -71,7 +70,7 @@ class Announcer:
         if self._robots is not None and self._robots.refused:
             log.warning("lifecycle.not_heard", extra={"subject": ROBOT_STARTUP_SUBJECT})
         if port is not None:
-            endpoints = {name: {"port": port, "path": path} for name, path in _PATHS.items()}
+            endpoints = {name: {"port": port, "path": f"/{name}"} for name in ENDPOINTS}
             self._metadata = {"metadata": {"endpoints": endpoints}}
         self._reconnects = self._bus.reconnects
         self._task = tasks.create_task(self._run())
@@ -79,12 +78,11 @@ class Announcer:
     async def stop(self, reason: str) -> None:
         """Say that it ends, if it was started, and nothing more. Idempotent."""
         task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._say("shutdown", {"reason": reason})
+        if task is not None:
+            task.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._say("shutdown", {"reason": reason})
 
     def _hear_robot(self, _: Event) -> None:
         self._is_startup_due = True
@@ -93,31 +91,30 @@ class Announcer:
         # A look each second is simpler than being told of reconnections by three kinds of bus,
         # and makes one of what a connector says twice.
         while True:
-            await self._look()
+            if self._bus.is_connected:
+                await self._say_what_is_due(self._clock.monotonic())
             await self._clock.sleep(LOOK_SECONDS)
 
-    async def _look(self) -> None:
-        """Say what is due by now."""
-        if not self._bus.is_connected:
-            return
+    async def _say_what_is_due(self, now: float) -> None:
         if self._bus.reconnects != self._reconnects:
             self._reconnects = self._bus.reconnects
             self._is_startup_due = True
-        now = self._clock.monotonic()
         if self._is_startup_due and now >= self._startup_from:
             self._is_startup_due = False
             self._startup_from = now + STARTUP_SECONDS
-            self._heartbeat_from = now + HEARTBEAT_SECONDS
-            await self._say("startup", self._metadata)
+            happening = "startup"
         elif now >= self._heartbeat_from:
-            self._heartbeat_from = now + HEARTBEAT_SECONDS
-            await self._say("heartbeat", self._metadata)
+            happening = "heartbeat"
+        else:
+            return
+        self._heartbeat_from = now + HEARTBEAT_SECONDS
+        await self._say(happening, self._metadata)
 
     async def _say(self, happening: str, more: dict[str, Any]) -> None:
         body = {
             "service": self._service,
             "version": __version__,
-            "hostname": self._hostname,
+            "hostname": socket.gethostname(),
             # Not as `Z`: the connector reads it with a function that knew none before Python 3.11.
             "timestamp": datetime.fromtimestamp(self._clock.time(), UTC).isoformat(),
             "uptime_seconds": round(self._clock.monotonic() - self._started_at, 3),
@@ -126,14 +123,11 @@ class Announcer:
         subject = lifecycle_subject(self._service, happening)
         try:
             await self._bus.publish(subject, body)
+            self._is_failing = False
         except BusUnavailableError:
             pass  # when it is back, the startup is said
         except BusError as error:
-            self._tell_failure(subject, error)
-        else:
-            self._is_failing = False
-
-    def _tell_failure(self, subject: str, error: BusError) -> None:
-        if not self._is_failing:
+            if not self._is_failing:
+                fields = {"subject": subject, "error": str(error)}
+                log.warning("lifecycle.not_published", extra=fields)
             self._is_failing = True
-            log.warning("lifecycle.not_published", extra={"subject": subject, "error": str(error)})

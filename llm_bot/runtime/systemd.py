@@ -20,12 +20,10 @@ log = logging.getLogger(__name__)
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 LOOK_SECONDS = 2.0
 """The status line is told when it changed, at most so often."""
-EXTENSION_SECONDS = 30.0
+MIN_LOOK_SECONDS = 0.05
+EXTENSION = "EXTEND_TIMEOUT_USEC=30000000"
 """While it starts or stops, the loop asks for so much more time with each look: however long a
 server is waited for or replies are finished, only a loop that is stuck runs out of it."""
-MIN_PING_SECONDS = 0.05
-
-_MICROSECONDS = 1_000_000
 
 Describe = Callable[[], str]
 """Makes the status line."""
@@ -52,7 +50,7 @@ class ServiceManager:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._watchdog_seconds = watchdog_seconds
         self._clock = clock or SystemClock()
-        self._describe: Describe | None = None
+        self._describe: Describe = str
         self._phase = Phase.STARTING
         self._told = ""
         self._owed: tuple[str, ...] = ()
@@ -65,8 +63,8 @@ class ServiceManager:
         """The one that started the process `pid`, if any. Its variables are taken away: they are
         meant for this process, not for those that it may start."""
         address, usec, watched = (environ.pop(name, "") for name in VARIABLES)
-        is_ours = watched in ("", str(pid))
-        seconds = int(usec) / _MICROSECONDS if is_ours and _is_number(usec) else 0.0
+        is_number = usec.isascii() and usec.isdigit() and len(usec) < 20
+        seconds = int(usec) / 1e6 if is_number and watched in ("", str(pid)) else 0.0
         return cls(address, watchdog_seconds=seconds, clock=clock)
 
     @asynccontextmanager
@@ -76,16 +74,12 @@ class ServiceManager:
             yield
             return
         self._describe = describe
-        tasks = {asyncio.create_task(self._every(LOOK_SECONDS, self._look))}
-        if self._watchdog_seconds:
-            pause = max(self._watchdog_seconds / 2, MIN_PING_SECONDS)
-            tasks.add(asyncio.create_task(self._every(pause, self._ping)))
+        task = asyncio.create_task(self._keep_informed())
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            task.cancel()
+            await asyncio.wait({task})
 
     def ready(self) -> None:
         """Started, or done with a reload."""
@@ -94,7 +88,7 @@ class ServiceManager:
     @contextmanager
     def reloading(self) -> Iterator[None]:
         """Within it the configuration is being read anew."""
-        now = int(self._clock.monotonic() * _MICROSECONDS)
+        now = int(self._clock.monotonic() * 1e6)
         self._enter(Phase.RELOADING, "RELOADING=1", f"MONOTONIC_USEC={now}")
         try:
             yield
@@ -104,56 +98,46 @@ class ServiceManager:
     def stopping(self) -> None:
         """On the way to the end. Idempotent."""
         if self._phase is not Phase.STOPPING:
-            self._enter(Phase.STOPPING, "STOPPING=1", self._extension())
-
-    async def _every(self, seconds: float, act: Callable[[], None]) -> None:
-        while True:
-            act()
-            await self._clock.sleep(seconds)
+            self._enter(Phase.STOPPING, "STOPPING=1", EXTENSION)
 
     def _enter(self, phase: Phase, *lines: str) -> None:
         self._phase = phase
-        self._told = self._status()
         # A later phase makes an earlier one that couldn't be told pointless.
-        self._owed = () if self._send(*lines, f"STATUS={self._told}") else lines
+        self._owed = lines
+        self._tell(*lines)
 
-    def _look(self) -> None:
-        lines = list(self._owed)
-        status = self._status()
-        if self._owed or status != self._told:
-            lines.append(f"STATUS={status}")
-        if self._phase in (Phase.STARTING, Phase.STOPPING):
-            lines.append(self._extension())
-        if lines and self._send(*lines):
-            self._told = status
-            self._owed = ()
+    async def _keep_informed(self) -> None:
+        pause, has_watchdog = LOOK_SECONDS, self._watchdog_seconds > 0
+        if has_watchdog:
+            pause = min(pause, max(self._watchdog_seconds / 2, MIN_LOOK_SECONDS))
+        while True:
+            lines = ["WATCHDOG=1"] if has_watchdog else []
+            if self._phase in (Phase.STARTING, Phase.STOPPING):
+                lines.append(EXTENSION)
+            self._tell(*lines)
+            await self._clock.sleep(pause)
 
-    def _ping(self) -> None:
-        self._send("WATCHDOG=1")
-
-    def _extension(self) -> str:
-        return f"EXTEND_TIMEOUT_USEC={int(EXTENSION_SECONDS * _MICROSECONDS)}"
-
-    def _status(self) -> str:
-        text = "" if self._describe is None else self._describe()
-        told = text if self._phase is Phase.RUNNING else f"{self._phase}; {text}"
-        return " ".join(told.split())
-
-    def _send(self, *lines: str) -> bool:
+    def _tell(self, *lines: str) -> None:
+        """Send `lines`, what is still owed, and the status if it has changed."""
         if not self._address:
-            return True
+            return
+        text = self._describe()
+        told = text if self._phase is Phase.RUNNING else f"{self._phase}; {text}"
+        status = " ".join(told.split())
+        due = dict.fromkeys((*self._owed, *lines))
+        if self._owed or status != self._told:
+            due[f"STATUS={status}"] = None
+        if due and self._send("\n".join(due)):
+            self._told, self._owed = status, ()
+
+    def _send(self, text: str) -> bool:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.setblocking(False)
-                sender.sendto("\n".join(lines).encode(), self._address)
+                sender.sendto(text.encode(), self._address)
+            self._is_failing = False
         except OSError as error:
             if not self._is_failing:
-                self._is_failing = True
                 log.warning("systemd.not_told", extra={"error": str(error)})
-            return False
-        self._is_failing = False
-        return True
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 20
+            self._is_failing = True
+        return not self._is_failing
