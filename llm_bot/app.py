@@ -215,14 +215,14 @@ class App:
             self._reload.clear()
             if self._load is not None:
                 with self._manager.reloading():
-                    await self._running.change(self._load, self._stop)
+                    await unless_stopped(self._stop, self._running.change(self._load))
+                    await self._running.tidy_up()
 
     async def _finish(self) -> None:
         """Hear nothing more, and finish what was admitted within the grace period."""
         self.ready.clear()
         self._manager.stopping()
         log.info("app.stopping")
-        await self._rooms.stop_hearing()
         await self._rooms.finish(self.config.shutdown_grace_seconds)
         await self._announce_shutdown("told to stop")
 

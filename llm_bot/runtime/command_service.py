@@ -93,10 +93,10 @@ class CommandService:
 
 def _request(body: bytes) -> dict[str, Any]:
     try:
-        request = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError) as exc:
+        request = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.ValidationError as exc:
+        raise QueryError("the request isn't a JSON object") from exc
+    except (ValueError, RecursionError) as exc:
         raise QueryError("the request isn't JSON") from exc
-    if not isinstance(request, dict):
-        raise QueryError("the request isn't a JSON object")
     # What Kryten's other services put beside a command is none of ours.
     return {name: value for name, value in request.items() if name not in ("service", "meta")}

@@ -13,9 +13,7 @@ from llm_bot.llm_client import ConfigurationError, LLMClient
 from llm_bot.logging_config import configure_logging
 from llm_bot.observability.metrics import Metrics
 from llm_bot.runtime.model import SwappableModel
-from llm_bot.runtime.room_service import RoomService
 from llm_bot.runtime.rooms import PreparedRooms, Rooms
-from llm_bot.shutdown_handler import unless_stopped
 
 log = logging.getLogger(__name__)
 
@@ -49,25 +47,23 @@ class RunningConfig:
         self._metrics = metrics
         self._model = model
 
-    async def change(self, load: Load, stop: asyncio.Event) -> None:
+    async def change(self, load: Load) -> None:
         """Swap the configuration as one step, or keep the running one and say why.
 
-        `stop` ends it before anything was swapped.
+        Cancelled, it has either done nothing or all of it. `tidy_up` is the rest.
         """
-        preparing = asyncio.ensure_future(self._prepare(load))
         try:
-            if not await unless_stopped(stop, preparing):
-                return
+            prepared = await self._prepare(load)
         except (ConfigError, ConfigurationError, BusError) as error:
             self._keep(str(error))
-            return
         except Exception as error:  # noqa: BLE001 - whatever it is, what runs can go on
             self._keep(f"{type(error).__name__}: {error}", error)
-            return
-        prepared = preparing.result()
-        # Up to the end of `_swap` nothing waits, so nobody sees half of it.
-        gone = self._swap(prepared)
-        await asyncio.gather(self._rooms.tidy_up(gone), self._model.close_unused())
+        else:
+            self._swap(prepared)
+
+    async def tidy_up(self) -> None:
+        """End what the last change has left without work."""
+        await asyncio.gather(self._rooms.tidy_up(), self._model.close_unused())
 
     async def _prepare(self, load: Load) -> Prepared:
         """Everything that can fail. If it does, or is cancelled, nothing of it is left."""
@@ -86,11 +82,11 @@ class RunningConfig:
             raise
         return Prepared(loaded, config, secrets, client, rooms)
 
-    def _swap(self, prepared: Prepared) -> list[RoomService]:
-        """Let the prepared configuration run; the rooms that it has no more are returned."""
+    def _swap(self, prepared: Prepared) -> None:
+        """Let the prepared configuration run. Nothing waits here, so nobody sees half of it."""
         config = prepared.config
         changes = differences(self.config, prepared.loaded)
-        gone = self._rooms.swap(prepared.rooms)
+        self._rooms.swap(prepared.rooms)
         self._model.replace(prepared.client)
         self.config = config
         self.secrets = prepared.secrets
@@ -103,7 +99,6 @@ class RunningConfig:
                 extra={"path": change.path, "old": change.old, "new": change.new},
             )
         log.info("config.reloaded", extra={"changes": len(changes)})
-        return gone
 
     def _keep(self, why: str, bug: Exception | None = None) -> None:
         """The running configuration goes on: say so."""

@@ -28,7 +28,7 @@ UNHEARD_SECONDS = 600.0
 
 
 class RoomService(RoomObserver):
-    """Hears and answers one room, from `start` and `listen` until `finish`, or `leave` and `close`.
+    """Hears and answers one room, from `start` until `finish`, or `leave` and `close`.
 
     A reload subscribes to what is new first: nothing counts as heard before the room is started, or
     has adopted the configuration that names it.
@@ -92,18 +92,6 @@ class RoomService(RoomObserver):
 
     # --- its life ---
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether the room can be heard in at least one dialect."""
-        return self.subscriptions.is_heard
-
-    async def listen(self, config: RoomConfig | None = None) -> bool:
-        """Subscribe, one stream of events for each dialect; what is heard already goes on.
-
-        `config` is given by a reload, before the room adopts it. True if something was new.
-        """
-        return await self.subscriptions.listen(config or self.room.config)
-
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Let the lanes be worked, the timer run, and the room be asked about; what comes from now
         on is heard."""
@@ -131,12 +119,10 @@ class RoomService(RoomObserver):
         if _contextual(before) != _contextual(self.room.config):
             self._restart_ticker()
 
-    async def stop_hearing(self) -> None:
-        """Hear nothing more; what is admitted goes on."""
-        await self.subscriptions.end()
-
     async def finish(self, seconds: float) -> None:
-        """Finish what was admitted, for so long; give up the rest as `shutdown`."""
+        """Hear nothing more; finish what was admitted, for so long, and give up the rest as
+        `shutdown`."""
+        await self.subscriptions.end()
         for task in self._beside():
             task.cancel()
         for worker in self.workers:
@@ -158,7 +144,7 @@ class RoomService(RoomObserver):
         """After `leave`: return when everything has ended, what was admitted as `shutdown`."""
         tasks = (*self._working, *self._beside())
         # How a task ended is the task group's concern.
-        await asyncio.gather(self.stop_hearing(), *tasks, return_exceptions=True)
+        await asyncio.gather(self.subscriptions.end(), *tasks, return_exceptions=True)
         self.delivery.close()
 
     def _beside(self) -> list[asyncio.Task[None]]:

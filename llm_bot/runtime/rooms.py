@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from llm_bot.config import Config, RoomConfig, resolve_room
+from llm_bot.config import Config, resolve_room
 from llm_bot.replies.services import SharedServices
 from llm_bot.room import Room
 from llm_bot.runtime.room_service import RoomService
@@ -33,6 +33,7 @@ class Rooms:
         self._services: dict[str, RoomService] = {}
         # Disabled ones keep what they remember until they are enabled again, or removed.
         self._parked: dict[str, Room] = {}
+        self._leaving: list[RoomService] = []
 
     def __iter__(self) -> Iterator[RoomService]:
         return iter(self._services.values())
@@ -45,10 +46,9 @@ class Rooms:
         self._shared = shared
         self._tasks = tasks
         for key, room in _made(config, config.secrets()).items():
-            service = RoomService(room, shared)
-            self._services[key] = service
+            service = self._services[key] = RoomService(room, shared)
             service.start(tasks)
-            await service.listen()
+            await service.subscriptions.listen(room.config)
 
     async def prepare(self, config: Config, secrets: tuple[str, ...]) -> PreparedRooms:
         """Everything that can fail about having the rooms of `config`. If it does, or is cancelled,
@@ -62,45 +62,34 @@ class Rooms:
         services = {key: self._service_for(key, room) for key, room in fresh.items()}
         known = frozenset(channel.name.lower() for channel in config.channels)
         try:
-            asked = await self._subscribe(services, fresh)
+            asked = {
+                key: service
+                for key, service in services.items()
+                if await service.subscriptions.listen(fresh[key].config)
+            }
+            if asked:  # else nothing is wanted of the bus, which may be away
+                await self._shared.bus.flush()
+            for key, service in asked.items():
+                service.subscriptions.require(fresh[key].config)
         except BaseException:
             await _forget_old(services.values())
             raise
-        return PreparedRooms(known, fresh, services, asked)
+        return PreparedRooms(known, fresh, services, tuple(asked.values()))
 
     def _service_for(self, key: str, fresh: Room) -> RoomService:
         """The one at work, a new one that remembers, or one for a room never seen."""
-        service = self._services.get(key)
+        service, parked = self._services.get(key), self._parked.get(key)
         if service is not None and service.room.is_same_place(fresh.config):
             return service
-        parked = self._parked.get(key)
-        if parked is not None and parked.is_same_place(fresh.config):
-            return RoomService(parked, self._shared)
-        return RoomService(fresh, self._shared)
+        is_known = parked is not None and parked.is_same_place(fresh.config)
+        return RoomService(parked if is_known and parked else fresh, self._shared)
 
-    async def _subscribe(
-        self, services: dict[str, RoomService], fresh: dict[str, Room]
-    ) -> tuple[RoomService, ...]:
-        """Subscribe to what isn't yet, and return those rooms that had any of it."""
-        asked = {
-            key: service
-            for key, service in services.items()
-            if await service.listen(fresh[key].config)
-        }
-        if asked:  # else nothing is wanted of the bus, which may be away
-            await self._shared.bus.flush()
-        for key, service in asked.items():
-            service.subscriptions.require(fresh[key].config)
-        return tuple(asked.values())
-
-    def swap(self, prepared: PreparedRooms) -> list[RoomService]:
-        """Make the rooms the prepared ones, at once: nothing waits here, so nobody sees half of it.
-
-        Returns those that have left, for `tidy_up`.
-        """
+    def swap(self, prepared: PreparedRooms) -> None:
+        """Make the rooms the prepared ones. Nothing waits here; `tidy_up` is the rest."""
         gone = {
             key: one for key, one in self._services.items() if prepared.services.get(key) != one
         }
+        self._leaving += gone.values()
         for key, service in gone.items():
             service.leave()
             if key in prepared.services:  # another place by the same name
@@ -113,7 +102,6 @@ class Rooms:
         self._park(gone, prepared.known)
         for service in prepared.asked:
             service.subscriptions.tell_refusals()
-        return list(gone.values())
 
     def _park(self, gone: dict[str, RoomService], known: frozenset[str]) -> None:
         """Keep what disabled rooms remember, and nothing of removed ones."""
@@ -124,19 +112,13 @@ class Rooms:
         for room in self._parked.values():
             room.forget_presence()
 
-    async def tidy_up(self, gone: list[RoomService]) -> None:
-        """End what is at work for nobody any more, in `gone` rooms and in those that stay."""
-        await asyncio.gather(
-            *(service.close() for service in gone),
-            _forget_old(self),
-        )
-
-    async def stop_hearing(self) -> None:
-        """Hear nothing more anywhere."""
-        await asyncio.gather(*(service.stop_hearing() for service in self))
+    async def tidy_up(self) -> None:
+        """End what is at work for nobody any more, in rooms that left and in those that stay."""
+        leaving, self._leaving = self._leaving, []
+        await asyncio.gather(*(service.close() for service in leaving), _forget_old(self))
 
     async def finish(self, seconds: float) -> None:
-        """Finish what was admitted everywhere, for so long."""
+        """Hear nothing more anywhere, and finish what was admitted, for so long."""
         await asyncio.gather(*(service.finish(seconds) for service in self))
 
 
@@ -145,12 +127,8 @@ async def _forget_old(services: Iterable[RoomService]) -> None:
 
 
 def _made(config: Config, secrets: tuple[str, ...]) -> dict[str, Room]:
-    return {key: Room(room, secrets=secrets) for key, room in _enabled(config).items()}
-
-
-def _enabled(config: Config) -> dict[str, RoomConfig]:
     return {
-        channel.name.lower(): resolve_room(config, channel)
+        channel.name.lower(): Room(resolve_room(config, channel), secrets=secrets)
         for channel in config.channels
         if channel.enabled
     }

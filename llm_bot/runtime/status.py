@@ -40,7 +40,7 @@ class Status:
 
     def is_ready(self) -> bool:
         """Connected, and every room heard in at least one dialect."""
-        heard = all(service.is_heard for service in self.rooms)
+        heard = all(service.subscriptions.is_heard for service in self.rooms)
         return self.ready.is_set() and self.bus.is_connected and heard
 
     def read(self) -> dict[str, Any]:
@@ -77,7 +77,9 @@ class Status:
     @property
     def heard_rooms(self) -> list[str]:
         """Rooms that are heard in at least one dialect, by the names of the configuration."""
-        return [service.room.config.name for service in self.rooms if service.is_heard]
+        return [
+            service.room.config.name for service in self.rooms if service.subscriptions.is_heard
+        ]
 
     def _state(self, name: str) -> str:
         service = self.rooms.get(name)

@@ -208,7 +208,6 @@ async def tell_of_a_million() -> None:
         await crowd.talk(WARM_UP_LINES, LINES)
         gc.collect()
         after = resident(os.getpid())
-        await crowd.rooms.stop_hearing()
         await crowd.rooms.finish(1.0)
     await bus.close()
     told = {

@@ -82,7 +82,8 @@ async def test_why(scene):
     [
         (b"", "isn't JSON"),
         (b"\xff\xfe", "isn't JSON"),
-        (b"[" * 100_000, "isn't JSON"),
+        (b"[" * 100_000, "isn't a JSON object"),
+        (b'{"a":' * 100_000, "isn't JSON"),
         ([1], "isn't a JSON object"),
         ({}, "no command; known are ping, status, why"),
         ({"command": "reboot"}, "no such command"),

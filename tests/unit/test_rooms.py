@@ -85,8 +85,8 @@ class Stage:
 
     async def reload(self, config: Config, *secrets: str) -> None:
         """All three steps of it."""
-        prepared = await self.rooms.prepare(config, secrets)
-        await self.rooms.tidy_up(self.rooms.swap(prepared))
+        self.rooms.swap(await self.rooms.prepare(config, secrets))
+        await self.rooms.tidy_up()
 
     async def say(
         self,
@@ -143,7 +143,6 @@ async def at_work(
         try:
             yield stage
         finally:
-            await stage.rooms.stop_hearing()
             await stage.rooms.finish(0)
     await bus.close()
 
@@ -358,11 +357,11 @@ async def test_nothing_is_heard_in_a_removed_room_from_the_swap_on():
     end it."""
     async with at_work(config("RoomA", "RoomB")) as stage:
         prepared = await stage.rooms.prepare(config("RoomB"), ())
-        gone = stage.rooms.swap(prepared)
+        stage.rooms.swap(prepared)
         await stage.say("alice", "MyBot: hello?", "RoomA")
         await stage.say("bob", "MyBot: hello?", "RoomB")
         await stage.ends("bob", Outcome.REPLIED)
-        await stage.rooms.tidy_up(gone)
+        await stage.rooms.tidy_up()
         assert stage.outcomes("alice") == []
 
 
@@ -407,7 +406,7 @@ async def test_new_room_is_heard_from_the_swap_on():
         await stage.say("bob", "MyBot: hello?", "RoomA")
         await stage.ends("bob", Outcome.REPLIED)
         assert stage.rooms.get("RoomB") is None
-        await stage.rooms.tidy_up(stage.rooms.swap(prepared))
+        stage.rooms.swap(prepared)
         await stage.say("carol", "MyBot: hello?", "RoomB")
         await stage.ends("carol", Outcome.REPLIED)
         assert stage.outcomes("alice") == []
