@@ -123,8 +123,7 @@ async def ways(base_url: str) -> AsyncIterator[dict[str, Ask]]:
     question = LLMRequest(MESSAGES)
     built: HTTPRequest = adapter.build_chat(question)
     headers = dict(built.headers)
-    connection = Connection(None)
-    connection.open()
+    connection = Connection(adapter)
     limits = httpx.Limits(max_keepalive_connections=20, keepalive_expiry=30)
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
@@ -142,7 +141,7 @@ async def ways(base_url: str) -> AsyncIterator[dict[str, Ask]]:
         yield {
             REFERENCE: by_aiohttp,
             "httpx, its own pool": by_httpx,
-            "Connection.send": lambda: connection.send(built, adapter),
+            "Connection.send": lambda: connection.send(built),
             "LLMClient.generate": lambda: client.generate(question),
         }
     await connection.aclose()

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
+from llm_bot.llm_client.clock import Clock as Clock
+from llm_bot.llm_client.clock import SystemClock as SystemClock
 from llm_bot.llm_client.models import LLMRequest, LLMResponse
 
 
@@ -148,23 +148,3 @@ class Model(Protocol):
     async def generate(self, request: LLMRequest) -> LLMResponse:
         """Raises `llm_bot.llm_client.LLMError`; its `attempts` says how many requests went out."""
         ...
-
-
-class Clock(Protocol):
-    """Time. `monotonic` for durations and limits, `time` (Unix epoch, seconds) for what is told."""
-
-    def monotonic(self) -> float: ...
-
-    def time(self) -> float: ...
-
-    async def sleep(self, seconds: float) -> None: ...
-
-
-class SystemClock:
-    """The machine's own clocks."""
-
-    monotonic = staticmethod(time.monotonic)
-    time = staticmethod(time.time)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)

@@ -67,6 +67,11 @@ class ManualClock:
         self._sleepers.append((self.now + seconds, waker))
         await waker
 
+    @property
+    def sleeping(self) -> int:
+        """How many sleep now."""
+        return sum(not waker.done() for _, waker in self._sleepers)
+
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass and wake whoever slept until then."""
         self.now += seconds

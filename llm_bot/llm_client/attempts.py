@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from llm_bot.llm_client import exceptions as errors
 from llm_bot.llm_client.calls import Call
-from llm_bot.llm_client.clock import Clock, Deadline, Signal, within
+from llm_bot.llm_client.clock import Clock
 from llm_bot.llm_client.models import Attempt, AttemptStatus
 from llm_bot.llm_client.provider import Provider
 from llm_bot.llm_client.retry import next_wait
@@ -26,19 +26,38 @@ OnAttempt = Callable[[Attempt], None]
 FAILURES_BEFORE_A_FALLBACK = 2
 
 
+class Signal:
+    """Wakes those who wait for it now, each time it fires."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def fire(self) -> None:
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it fired within so many seconds, which may be infinite."""
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                return await self._next.wait()
+        except TimeoutError:
+            return False
+
+
 @dataclass(slots=True)
-class _Candidate:
-    """A provider, and how it has done in this call."""
+class Candidate(Generic[T]):
+    """A provider, what to ask it, and how it has done in this call."""
 
     provider: Provider
-    is_first: bool
+    call: Call[T]
     tries: int = 0
     ready_at: float = -math.inf
     has_given_up: bool = False
     failure: errors.LLMError | None = None
 
     def free_at(self, now: float) -> float:
-        """When it may be asked; infinite where that depends on another's probe."""
+        """When it may be asked; infinite where that depends on somebody else's request."""
         return max(self.ready_at, self.provider.free_at(now))
 
     def leaves_room(self, now: float) -> bool:
@@ -48,43 +67,26 @@ class _Candidate:
         return self.provider.free_at(now) > now
 
 
+@dataclass
 class Attempts(Generic[T]):
-    """Asks one provider after the other until one answers, or no time or hope is left."""
+    """Asks one provider after the other until one answers, or no time or hope is left.
 
-    def __init__(
-        self,
-        call: Call[T],
-        providers: Sequence[Provider],
-        *,
-        clock: Clock,
-        probe_ended: Signal,
-        rng: Callable[[], float],
-        on_attempt: OnAttempt | None,
-        deadline: Deadline,
-        attempts: Sequence[Attempt] = (),
-    ) -> None:
-        self.attempts = list(attempts)
-        self._call = call
-        self._clock = clock
-        self._probe_ended = probe_ended
-        self._rng = rng
-        self._on_attempt = on_attempt
-        self._deadline = deadline
-        self._candidates = [
-            _Candidate(provider, is_first=provider is providers[0]) for provider in providers
-        ]
+    Attributes:
+        candidates: In their order.
+        deadline: On the clock's `monotonic`; may be infinite.
+        came_free: Fires when a provider may be asked again sooner than it said.
+        tried: Where each request is noted.
+    """
 
-    @property
-    def retries(self) -> int:
-        """Repeats with the same provider, so far."""
-        return sum(attempt.is_retry for attempt in self.attempts)
+    candidates: Sequence[Candidate[T]]
+    deadline: float
+    clock: Clock
+    came_free: Signal
+    rng: Callable[[], float]
+    on_attempt: OnAttempt | None
+    tried: list[Attempt]
 
-    def failure_of(self, provider: Provider) -> errors.LLMError | None:
-        """How `provider` failed in this call, None if it didn't or wasn't asked."""
-        found = (each.failure for each in self._candidates if each.provider is provider)
-        return next(found, None)
-
-    async def answer(self) -> tuple[T, Provider]:
+    async def answer(self) -> tuple[T, Candidate[T]]:
         """The answer, and whose it is.
 
         Raises:
@@ -95,43 +97,43 @@ class Attempts(Generic[T]):
             if answered is None:
                 raise self._failure()
         except errors.LLMError as exc:
-            exc.attempts = len(self.attempts)
-            exc.attempt_log = tuple(self.attempts)
+            exc.attempts = len(self.tried)
+            exc.attempt_log = tuple(self.tried)
             raise
         return answered
 
-    async def _first_answer(self) -> tuple[T, Provider] | None:
+    async def _first_answer(self) -> tuple[T, Candidate[T]] | None:
         while (candidate := await self._next()) is not None:
-            outcome = await self._attempt(candidate)
-            if isinstance(outcome, errors.LLMError):
-                self._note_failure(candidate, outcome)
-            elif outcome is not None:
-                return outcome, candidate.provider
+            answer = await self._ask(candidate)
+            if isinstance(answer, errors.LLMError):
+                self._note_failure(candidate, answer)
+            elif answer is not None:
+                self._note_passed_over(candidate)
+                return answer, candidate
         return None
 
-    async def _next(self) -> _Candidate | None:
+    async def _next(self) -> Candidate[T] | None:
         """Who is to be asked now, after waiting for it; None if there is no use in going on."""
-        while True:
-            now = self._clock.monotonic()
-            candidate = self._chosen(now)
-            if candidate is None:
-                return None
+        while (candidate := self._chosen(now := self.clock.monotonic())) is not None:
             free_at = candidate.free_at(now)
             if free_at <= now:
                 return candidate
-            left = self._deadline.remaining()
-            if left is None and candidate.provider.free_at(now) > max(now, candidate.ready_at):
-                return None  # it rests for others' sake, who knows for how long
-            if left is not None and (left <= 0 or now + left <= free_at < math.inf):
+            left = self.deadline - now
+            rests = candidate.provider.free_at(now) > max(now, candidate.ready_at)
+            if left == math.inf and rests:
+                return None  # for others' sake, who knows for how long
+            if free_at < math.inf:
+                if free_at >= self.deadline:
+                    return None
+                await self.clock.sleep(free_at - now)
+            elif left <= 0 or not await self.came_free.wait(left):
                 return None
-            patience = free_at - now if left is None else min(free_at - now, left)
-            with contextlib.suppress(TimeoutError):
-                await within(self._clock, patience, self._probe_ended.wait())
+        return None
 
-    def _chosen(self, now: float) -> _Candidate | None:
+    def _chosen(self, now: float) -> Candidate[T] | None:
         """Of those that may be asked the one that is free first."""
-        best: _Candidate | None = None
-        for candidate in self._candidates:
+        best: Candidate[T] | None = None
+        for candidate in self.candidates:
             if not candidate.has_given_up and (
                 best is None or candidate.free_at(now) < best.free_at(now)
             ):
@@ -140,69 +142,80 @@ class Attempts(Generic[T]):
                 break
         return best
 
-    async def _attempt(self, candidate: _Candidate) -> T | errors.LLMError | None:
-        """Send once, and note how it ended; None if the provider isn't to be asked after all."""
+    async def _ask(self, candidate: Candidate[T]) -> T | errors.LLMError | None:
+        """Send once, and note it; None if the provider isn't free any more once there is a slot."""
         provider = candidate.provider
-        if not await provider.take_slot(self._deadline):
+        if not await provider.take_slot(self.deadline - self.clock.monotonic()):
             candidate.has_given_up = True
             return candidate.failure or _too_late(provider)
         try:
-            if provider.free_at(self._clock.monotonic()) > self._clock.monotonic():
+            started = self.clock.monotonic()
+            if provider.free_at(started) > started:
                 return None
-            return await self._send(candidate)
+            answer, status = await provider.ask(candidate.call, self.deadline)
         finally:
             provider.free_slot()
-
-    async def _send(self, candidate: _Candidate) -> T | errors.LLMError:
-        provider = candidate.provider
-        call = self._call if candidate.is_first else self._call.for_fallback()
-        started = self._clock.monotonic()
-        answer, status = await provider.ask(call, self._deadline)
-        error = answer if isinstance(answer, errors.LLMError) else None
-        attempt = Attempt(
-            provider.name,
-            call.model(provider.adapter),
-            status,
-            error.code if error else None,
-            self._clock.monotonic() - started,
-            error.outcome if error else AttemptStatus.SUCCESS,
-            is_retry=candidate.tries > 0,
-            is_fallback=not candidate.is_first and candidate.tries == 0,
-        )
-        candidate.tries += 1
-        self.attempts.append(attempt)
-        if self._on_attempt is not None:
-            self._on_attempt(attempt)
+        self._note(candidate, answer, status, self.clock.monotonic() - started)
         return answer
 
-    def _note_failure(self, candidate: _Candidate, failure: errors.LLMError) -> None:
+    def _note(
+        self, candidate: Candidate[T], answer: object, status: int | None, seconds: float
+    ) -> None:
+        error = answer if isinstance(answer, errors.LLMError) else None
+        attempt = Attempt(
+            candidate.provider.name,
+            candidate.call.model(candidate.provider.adapter),
+            status,
+            error.code if error else None,
+            seconds,
+            error.outcome if error else AttemptStatus.SUCCESS,
+            is_retry=candidate.tries > 0,
+            is_fallback=candidate is not self.candidates[0] and candidate.tries == 0,
+        )
+        candidate.tries += 1
+        self.tried.append(attempt)
+        if self.on_attempt is not None:
+            self.on_attempt(attempt)
+
+    def _note_failure(self, candidate: Candidate[T], failure: errors.LLMError) -> None:
         candidate.failure = failure
+        now = self.clock.monotonic()
         wait = next_wait(
             failure,
             candidate.tries,
-            policy=candidate.provider.policy,
-            remaining_seconds=self._deadline.remaining(),
-            chance=self._rng(),
+            candidate.provider.adapter.config,
+            remaining=self.deadline - now,
+            chance=self.rng(),
         )
         if wait is None:
             candidate.has_given_up = True
             return
-        candidate.ready_at = self._clock.monotonic() + wait
-        log.info("llm.retry", extra=_retry_fields(failure, candidate.tries, wait))
+        candidate.ready_at = now + wait
+        fields = {
+            "provider": failure.provider,
+            "error": failure.code,
+            "status": failure.status,
+            "attempt": candidate.tries,
+            "wait_seconds": round(wait, 3),
+        }
+        log.info("llm.retry", extra=fields)
+
+    def _note_passed_over(self, answered: Candidate[T]) -> None:
+        for each in self.candidates:
+            if each is answered:
+                break
+            each.provider.note_passed_over(each.failure)
 
     def _failure(self) -> errors.LLMError:
         """The error of a call that ends without an answer."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         failures = []
-        for candidate in self._candidates:
-            failure = candidate.failure
-            if failure is None:
-                is_resting = candidate.provider.free_at(now) > now
-                failure = (
-                    candidate.provider.refusal() if is_resting else _too_late(candidate.provider)
-                )
-            failures.append(failure)
-        self._candidates.clear()  # the traceback to come leads here: no circle of references
+        for each in self.candidates:
+            rests = each.provider.free_at(now) > now
+            failures.append(
+                each.failure or (each.provider.refusal() if rests else _too_late(each.provider))
+            )
+        self.candidates = ()  # the traceback to come leads here: no circle of references
         if all(isinstance(each, errors.DeadlineExceededError) for each in failures):
             return failures[0]
         return errors.failure_of_all(failures)
@@ -211,13 +224,3 @@ class Attempts(Generic[T]):
 def _too_late(provider: Provider) -> errors.DeadlineExceededError:
     text = "the deadline passed before anything was sent"
     return errors.DeadlineExceededError(text, provider=provider.name)
-
-
-def _retry_fields(failure: errors.LLMError, attempt: int, wait: float) -> dict[str, object]:
-    return {
-        "provider": failure.provider,
-        "error": failure.code,
-        "status": failure.status,
-        "attempt": attempt,
-        "wait_seconds": round(wait, 3),
-    }

@@ -7,14 +7,7 @@ import math
 from enum import StrEnum
 from typing import NamedTuple
 
-from llm_bot.llm_client.exceptions import (
-    AuthenticationError,
-    ConnectionError,
-    DeadlineExceededError,
-    LLMError,
-    ModelNotFoundError,
-    ValidationError,
-)
+from llm_bot.llm_client import exceptions as errors
 
 # A server may ask for any pause; one request an hour shows when it has changed its mind.
 LONGEST_REST_SECONDS = 3600.0
@@ -35,30 +28,32 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-def verdict_of(error: LLMError | None) -> Verdict:
+def verdict_of(error: errors.LLMError | None) -> Verdict:
     """What `error`, or an answer if it is None, says about the provider it came from.
 
-    >>> verdict_of(AuthenticationError("the key is refused"))
+    >>> verdict_of(errors.AuthenticationError("the key is refused"))
     <Verdict.REJECTED: 'rejected'>
     """
     match error:
-        case None:
-            return Verdict.ALIVE
-        case ModelNotFoundError(code="wrong_address"):  # or only what was asked for isn't there
-            return Verdict.PROVOKED
-        case AuthenticationError() | ModelNotFoundError() | LLMError(code="quota"):
-            return Verdict.REJECTED
         # It answered. Else whoever provokes empty answers keeps everybody from it.
-        case LLMError(code="moderated" | "length" | "empty" | "loading"):
+        case None | errors.LLMError(code="moderated" | "length" | "empty" | "loading"):
             return Verdict.ALIVE
+        case errors.ModelNotFoundError(
+            code="wrong_address"
+        ):  # or only what was asked for isn't there
+            return Verdict.PROVOKED
+        case (
+            errors.AuthenticationError()
+            | errors.ModelNotFoundError()
+            | errors.LLMError(code="quota")
+        ):
+            return Verdict.REJECTED
         # The caller's impatience may be all that is wrong; or it couldn't be sent.
-        case DeadlineExceededError() | ValidationError(status=None):
+        case errors.DeadlineExceededError() | errors.ValidationError(status=None):
             return Verdict.UNKNOWN
-        case ConnectionError():
+        case errors.ConnectionError() | errors.ConfigurationError():
             return Verdict.FAILED
-        case LLMError(status=status) if status in _FAILED_STATUSES:
-            return Verdict.FAILED
-        case LLMError(code="redirect" | "configuration"):
+        case errors.LLMError(status=status) if status in _FAILED_STATUSES:
             return Verdict.FAILED
         case _:
             return Verdict.PROVOKED
@@ -72,37 +67,24 @@ class Ticket(NamedTuple):
     asker: object
 
 
-class _Rest:
-    """How long to leave the provider in peace, and why; a longer one is never made shorter."""
-
-    def __init__(self) -> None:
-        self.until = -math.inf
-        self.cause: LLMError | None = None
-
-    def extend(self, until: float, cause: LLMError | None) -> None:
-        if until >= self.until:
-            self.until = until
-            self.cause = copy.copy(cause)  # without its traceback, which holds the request
-
-
 class Breaker:
     """Keeps callers from a provider that fails, refuses them, or asked for a pause.
 
     A pause that the provider asked for ends by itself. After failures it takes a single request,
-    the probe, to find out whether the others may come again. Requests that went out before a trip
-    and fail after it don't count: they say nothing that the trip didn't.
+    the probe, to find out whether the others may come again. What went out before a trip and ends
+    after it doesn't count: it says nothing that the trip didn't.
 
     >>> breaker = Breaker(failures=2, cooling_seconds=30, rejected_seconds=300)
-    >>> breaker.end(breaker.begin("alice"), ConnectionError("it failed"), now=0)
-    >>> breaker.end(breaker.begin("bob"), ConnectionError("it failed"), now=0)
-    >>> breaker.admits(now=29), breaker.admits(now=30)
-    (False, True)
+    >>> breaker.end(breaker.begin("alice"), errors.ConnectionError("it failed"), now=0)
+    >>> breaker.end(breaker.begin("bob"), errors.ConnectionError("it failed"), now=0)
+    >>> breaker.free_at(now=29), breaker.free_at(now=31)
+    (30, 31)
     >>> probe = breaker.begin("carol")
-    >>> breaker.admits(now=31)
-    False
+    >>> breaker.free_at(now=31)
+    inf
     >>> breaker.end(probe, None, now=32)
-    >>> breaker.admits(now=32)
-    True
+    >>> breaker.free_at(now=32)
+    32
     """
 
     def __init__(self, *, failures: int, cooling_seconds: float, rejected_seconds: float) -> None:
@@ -114,8 +96,8 @@ class Breaker:
         self._trips = 0
         self._is_tripped = False
         self._is_probing = False
-        self._cooling = _Rest()  # after trips; over when a probe succeeds
-        self._asked = _Rest()  # by the provider; nothing but time ends it
+        self._rests_until = -math.inf
+        self._cause: errors.LLMError | None = None  # of the rest
 
     @property
     def is_tripped(self) -> bool:
@@ -127,48 +109,60 @@ class Breaker:
         """Whether the last request that said anything was a failure."""
         return self._has_failed or self._is_tripped
 
-    def rest_seconds(self, now: float) -> float:
-        """How long it has to be left in peace yet, as far as is known; 0 if not at all."""
-        return max(0.0, self._longer.until - now)
-
-    def rests(self, moment: float) -> bool:
-        """Whether it has still to be left in peace at `moment`, as far as is known."""
-        return moment < self._longer.until
-
-    def admits(self, now: float) -> bool:
-        """Whether a request may go out now."""
-        return not self.rests(now) and not self._is_probing
+    def free_at(self, now: float) -> float:
+        """When a request may go out: `now`, at the end of a rest, or infinite during a probe."""
+        if now < self._rests_until:
+            return self._rests_until
+        return math.inf if self._is_probing else now
 
     def begin(self, asker: object) -> Ticket:
         """A request that was admitted goes out; its ticket is for `end` or `abandon`."""
         self._is_probing = self._is_tripped
         return Ticket(self._is_tripped, self._trips, asker)
 
-    def end(self, ticket: Ticket, error: LLMError | None, now: float) -> None:
+    def abandon(self, ticket: Ticket) -> None:
+        """It was cancelled, and says nothing."""
+        if ticket.is_probe:
+            self._is_probing = False
+
+    def end(self, ticket: Ticket, error: errors.LLMError | None, now: float) -> None:
         """It ended, with an answer if `error` is None."""
         self.abandon(ticket)
         if error is not None and error.retry_after:
-            self._asked.extend(now + min(error.retry_after, LONGEST_REST_SECONDS), error)
+            self._rest(now + min(error.retry_after, LONGEST_REST_SECONDS), error)
+        if ticket.trips != self._trips:
+            return
         verdict = verdict_of(error)
-        is_late = ticket.trips != self._trips and not ticket.is_probe
         match verdict:
             case Verdict.ALIVE:
                 self._run.clear()
-                self._has_failed = False
-                if ticket.is_probe:
-                    self._is_tripped = False
-                    self._cooling = _Rest()
-            case Verdict.FAILED | Verdict.PROVOKED if not is_late:
+                self._has_failed = self._is_tripped = False
+            case Verdict.FAILED | Verdict.PROVOKED:
                 # A refused request says that somebody was there to refuse it.
                 self._has_failed = verdict is Verdict.FAILED or bool(error and error.retryable)
-                self._run = [*self._run[1 - self._failures :], (verdict, ticket.asker)]
+                self._run = [*self._run, (verdict, ticket.asker)][-self._failures :]
                 if ticket.is_probe or self._is_convincing():
-                    self._trip(self._cooling_seconds, now, error)
-            # A refusal says more than failures do; but a probe that was answered since says more.
-            case Verdict.REJECTED if self._is_tripped or not is_late:
-                self._trip(self._rejected_seconds, now, error)
-            case _:
+                    self._trip(now + self._cooling_seconds, error)
+            case Verdict.REJECTED:
+                self._trip(now + self._rejected_seconds, error)
+            case Verdict.UNKNOWN:
                 pass
+
+    def refusal(self, now: float) -> errors.LLMError:
+        """What a caller gets who can't wait: the error that began the rest, and how long it lasts.
+
+        Its class and code are those of the cause, so that a wrong key stays a wrong key.
+        """
+        error = copy.copy(self._cause or errors.LLMError("it failed before"))
+        seconds = max(0.0, self._rests_until - now)
+        ending = (
+            f"not asked again for {math.ceil(seconds)} s"
+            if seconds
+            else "another request is finding out whether that is over"
+        )
+        error.args = (f"{error.args[0]}; {ending}",)
+        error.retry_after = seconds or None
+        return error
 
     def _is_convincing(self) -> bool:
         """Whether the run of failures is long, and not one caller's doing."""
@@ -177,31 +171,13 @@ class Breaker:
         needed = ASKERS_TO_BELIEVE if is_provoked else CALLS_TO_BELIEVE
         return len(self._run) >= self._failures and len(askers) >= min(needed, self._failures)
 
-    def abandon(self, ticket: Ticket) -> None:
-        """It was cancelled, and says nothing."""
-        if ticket.is_probe:
-            self._is_probing = False
-
-    def refusal(self, now: float) -> LLMError:
-        """What a caller gets who can't wait: the error that began the rest, and how long it lasts.
-
-        Its class and code are those of the cause, so that a wrong key stays a wrong key.
-        """
-        seconds = self.rest_seconds(now)
-        error = copy.copy(self._longer.cause or LLMError("it failed before"))
-        error.args = (
-            f"{error}; not asked again for {math.ceil(seconds)} s"
-            if seconds
-            else f"{error}; another request is finding out whether that is over",
-        )
-        error.retry_after = seconds or None
-        return error
-
-    @property
-    def _longer(self) -> _Rest:
-        return max(self._cooling, self._asked, key=lambda rest: rest.until)
-
-    def _trip(self, seconds: float, now: float, error: LLMError | None) -> None:
+    def _trip(self, until: float, error: errors.LLMError | None) -> None:
         self._is_tripped = True
         self._trips += 1
-        self._cooling.extend(now + seconds, error)
+        self._rest(until, error)
+
+    def _rest(self, until: float, cause: errors.LLMError | None) -> None:
+        """A longer rest is never made shorter."""
+        if until >= self._rests_until:
+            self._rests_until = until
+            self._cause = copy.copy(cause)  # without its traceback, which holds the request

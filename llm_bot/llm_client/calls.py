@@ -2,105 +2,67 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, Self, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from llm_bot.llm_client.adapters import BaseAdapter, HTTPReply, HTTPRequest, ServerQuirks
+from llm_bot.llm_client.adapters import HTTPReply, HTTPRequest, OpenAIAdapter, ServerQuirks
 from llm_bot.llm_client.models import LLMRequest, LLMResponse
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Call(Protocol[T_co]):
+@dataclass(frozen=True)
+class Call(ABC, Generic[T_co]):
     """One thing to ask; the adapter gives its words, the answer is a `T_co`."""
-
-    @property
-    def timeout_seconds(self) -> float | None: ...
-
-    @property
-    def asker(self) -> str | None: ...
-
-    def model(self, adapter: BaseAdapter) -> str: ...
-
-    def build(self, adapter: BaseAdapter, quirks: ServerQuirks, /) -> HTTPRequest: ...
-
-    def mend(
-        self, adapter: BaseAdapter, reply: HTTPReply, quirks: ServerQuirks, /
-    ) -> tuple[ServerQuirks, str] | None: ...
-
-    def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float, /) -> T_co: ...
-
-    def is_usual(self, adapter: BaseAdapter) -> bool:
-        """Whether it asks for what the provider is configured for.
-
-        Otherwise "no such model or path" is said of this call alone.
-        """
-        ...
-
-    def for_fallback(self) -> Self:
-        """The same for another than the first provider, whose models have names of their own."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ChatCall:
-    """An answer to a conversation."""
 
     request: LLMRequest
 
-    @property
-    def timeout_seconds(self) -> float | None:
-        return self.request.timeout_seconds
-
-    @property
-    def asker(self) -> str | None:
-        return self.request.asker
-
-    def model(self, adapter: BaseAdapter) -> str:
+    def model(self, adapter: OpenAIAdapter) -> str:
         return adapter.model_for(self.request)
 
-    def build(self, adapter: BaseAdapter, quirks: ServerQuirks) -> HTTPRequest:
+    @abstractmethod
+    def build(self, adapter: OpenAIAdapter, quirks: ServerQuirks) -> HTTPRequest:
+        """What to send. Raises `ValidationError` if it can't be written."""
+
+    @abstractmethod
+    def mend(
+        self, adapter: OpenAIAdapter, reply: HTTPReply, quirks: ServerQuirks
+    ) -> tuple[ServerQuirks, str] | None:
+        """What a refusal adds to `quirks`, and its words; None if no smaller request would help."""
+
+    @abstractmethod
+    def read(self, adapter: OpenAIAdapter, reply: HTTPReply, now: float) -> T_co:
+        """The answer. Raises the `LLMError` that it stands for if it is none."""
+
+
+class ChatCall(Call[LLMResponse]):
+    """An answer to a conversation."""
+
+    def build(self, adapter: OpenAIAdapter, quirks: ServerQuirks) -> HTTPRequest:
         return adapter.build_chat(self.request, quirks)
 
     def mend(
-        self, adapter: BaseAdapter, reply: HTTPReply, quirks: ServerQuirks
+        self, adapter: OpenAIAdapter, reply: HTTPReply, quirks: ServerQuirks
     ) -> tuple[ServerQuirks, str] | None:
         return adapter.mend(self.request, reply, quirks)
 
-    def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float) -> LLMResponse:
+    def read(self, adapter: OpenAIAdapter, reply: HTTPReply, now: float) -> LLMResponse:
         return adapter.read_chat(self.request, reply, now)
 
-    def is_usual(self, adapter: BaseAdapter) -> bool:
-        return self.model(adapter) == adapter.config.model
 
-    def for_fallback(self) -> Self:
-        return replace(self, request=replace(self.request, model=None))
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingCall:
-    """A vector for each text."""
+@dataclass(frozen=True)
+class EmbeddingCall(Call[list[list[float]]]):
+    """A vector for each text; of `request` only the model counts."""
 
     texts: Sequence[str]
-    model_name: str | None = None
-    timeout_seconds: float | None = None
-    asker: str | None = None
 
-    def model(self, adapter: BaseAdapter) -> str:
-        return self.model_name or adapter.config.model
-
-    def build(self, adapter: BaseAdapter, _quirks: ServerQuirks) -> HTTPRequest:
+    def build(self, adapter: OpenAIAdapter, _quirks: ServerQuirks) -> HTTPRequest:
         return adapter.build_embeddings(self.texts, self.model(adapter))
 
-    def mend(self, _adapter: BaseAdapter, _reply: HTTPReply, _quirks: ServerQuirks) -> None:
+    def mend(self, _adapter: OpenAIAdapter, _reply: HTTPReply, _quirks: ServerQuirks) -> None:
         """Nothing: there is no optional field to leave out."""
 
-    def read(self, adapter: BaseAdapter, reply: HTTPReply, now: float) -> list[list[float]]:
+    def read(self, adapter: OpenAIAdapter, reply: HTTPReply, now: float) -> list[list[float]]:
         return adapter.read_embeddings(len(self.texts), reply, now)
-
-    def is_usual(self, _adapter: BaseAdapter) -> bool:
-        return False  # many servers that chat have no such path
-
-    def for_fallback(self) -> Self:
-        return replace(self, model_name=None)

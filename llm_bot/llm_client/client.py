@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +13,9 @@ from typing import Any, Self, TypeVar
 
 from llm_bot.llm_client import exceptions as errors
 from llm_bot.llm_client.adapters import get_adapter
-from llm_bot.llm_client.attempts import Attempts, OnAttempt
+from llm_bot.llm_client.attempts import Attempts, Candidate, OnAttempt, Signal
 from llm_bot.llm_client.calls import Call, ChatCall, EmbeddingCall
-from llm_bot.llm_client.clock import Clock, Deadline, Signal, SystemClock
+from llm_bot.llm_client.clock import Clock, SystemClock
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.connection import Connection, Transport
 from llm_bot.llm_client.images import with_images_inlined
@@ -79,17 +80,20 @@ class LLMClient:
     ) -> None:
         self._clock = clock or SystemClock()
         self._rng = rng
-        self._connection = Connection(transport)
-        self._probe_ended = Signal()
         self._on_attempt = on_attempt
+        self._came_free = Signal()
+        self._was_opened = self._is_open = False
         configs = (config, *config.fallbacks)
+        adapters = map(get_adapter, configs, unique_names(configs))
         self._providers = [
-            Provider(get_adapter(each, name), self._connection, self._clock, self._probe_ended)
-            for each, name in zip(configs, unique_names(configs), strict=True)
+            Provider(each, Connection(each, transport), self._clock, self._came_free.fire)
+            for each in adapters
         ]
 
     async def __aenter__(self) -> Self:
-        self._connection.open()
+        if self._was_opened:
+            raise RuntimeError("an LLMClient can be entered only once")
+        self._was_opened = self._is_open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -100,9 +104,9 @@ class LLMClient:
 
         >>> asyncio.run(LLMClient(config).aclose())
         """
-        for provider in self._providers:
-            await provider.aclose()
-        await self._connection.aclose()
+        if self._is_open:
+            self._is_open = False
+            await asyncio.gather(*(provider.aclose() for provider in self._providers))
 
     @property
     def quirks(self) -> dict[str, dict[str, dict[str, object]]]:
@@ -156,21 +160,21 @@ class LLMClient:
         """
         self._check_open()
         started = self._clock.monotonic()
-        deadline = Deadline(self._clock, request.deadline_seconds)
-        call = ChatCall(await with_images_inlined(request))
-        attempts = self._attempts(call, self._providers, deadline)
-        response, provider = await attempts.answer()
-        is_first = provider is self._providers[0]
-        for passed_over in self._providers[: self._providers.index(provider)]:
-            passed_over.note_passed_over(attempts.failure_of(passed_over))
-        provider.warn_if_suspicious(call if is_first else call.for_fallback(), response)
+        own = ChatCall(await with_images_inlined(request))
+        # Fallbacks have models with names of their own.
+        others = [ChatCall(replace(own.request, model=None)) for _ in self._providers[1:]]
+        seconds = math.inf if request.deadline_seconds is None else request.deadline_seconds
+        tried: list[Attempt] = []
+        response, answered = await self._attempts([own, *others], started + seconds, tried).answer()
+        answered.provider.warn_if_suspicious(answered.call, response)
         return replace(
             response,
+            provider=answered.provider.name,
             latency_seconds=self._clock.monotonic() - started,
-            attempts=len(attempts.attempts),
-            retries=attempts.retries,
-            fallback_used=not is_first,
-            attempt_log=tuple(attempts.attempts),
+            attempts=len(tried),
+            retries=sum(attempt.is_retry for attempt in tried),
+            fallback_used=answered.call is not own,
+            attempt_log=tuple(tried),
         )
 
     async def complete(
@@ -226,13 +230,12 @@ class LLMClient:
         if isinstance(texts, str):
             raise errors.ValidationError("texts must be a sequence of texts, not one text")
         vectors: list[list[float]] = []
-        attempts: Sequence[Attempt] = ()
+        tried: list[Attempt] = []
         for start in range(0, len(texts), _EMBEDDINGS_AT_ONCE):
-            call = EmbeddingCall(texts[start : start + _EMBEDDINGS_AT_ONCE], model)
-            under_way = self._attempts(call, self._providers[:1], Deadline(self._clock), attempts)
-            portion, _ = await under_way.answer()
-            attempts = under_way.attempts
-            vectors += portion
+            portion = texts[start : start + _EMBEDDINGS_AT_ONCE]
+            call = EmbeddingCall(LLMRequest((), model=model), portion)
+            found, _ = await self._attempts([call], math.inf, tried).answer()
+            vectors += found
         return vectors
 
     async def list_models(self, *, refresh: bool = False) -> list[ModelInfo]:
@@ -285,23 +288,19 @@ class LLMClient:
         return dict(zip((provider.name for provider in self._providers), checks, strict=True))
 
     def _attempts(
-        self,
-        call: Call[T],
-        providers: Sequence[Provider],
-        deadline: Deadline,
-        attempts: Sequence[Attempt] = (),
+        self, calls: Sequence[Call[T]], deadline: float, tried: list[Attempt]
     ) -> Attempts[T]:
+        """One for each of `calls`, which are for the providers in their order."""
         return Attempts(
-            call,
-            providers,
-            clock=self._clock,
-            probe_ended=self._probe_ended,
-            rng=self._rng,
-            on_attempt=self._on_attempt,
-            deadline=deadline,
-            attempts=attempts,
+            [Candidate(*each) for each in zip(self._providers, calls, strict=False)],
+            deadline,
+            self._clock,
+            self._came_free,
+            self._rng,
+            self._on_attempt,
+            tried,
         )
 
     def _check_open(self) -> None:
-        if not self._connection.is_open:
+        if not self._is_open:
             raise RuntimeError("the LLMClient isn't open")

@@ -1,13 +1,10 @@
-"""Time as an argument, and a bound on an await that obeys it."""
+"""Time as an argument."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Protocol
 
 
 class Clock(Protocol):
@@ -30,11 +27,11 @@ class Clock(Protocol):
     """
 
     def monotonic(self) -> float:
-        """For durations; where it begins means nothing."""
+        """For durations and limits; where it begins means nothing."""
         ...
 
     def time(self) -> float:
-        """Of the Unix epoch."""
+        """Of the Unix epoch, for what is told."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -57,44 +54,3 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-class Deadline:
-    """A moment on `clock`, `seconds` from now; None is never."""
-
-    def __init__(self, clock: Clock, seconds: float | None = None) -> None:
-        self._clock = clock
-        self._end = None if seconds is None else clock.monotonic() + seconds
-
-    def remaining(self) -> float | None:
-        """Seconds left, negative once it has passed; None if it never comes."""
-        return None if self._end is None else self._end - self._clock.monotonic()
-
-
-class Signal:
-    """Wakes those who wait for it now, each time it fires."""
-
-    def __init__(self) -> None:
-        self._next = asyncio.Event()
-
-    def fire(self) -> None:
-        self._next.set()
-        self._next = asyncio.Event()
-
-    async def wait(self) -> None:
-        await self._next.wait()
-
-
-async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; Python's `TimeoutError` if `clock` passes `seconds` before."""
-    async with asyncio.timeout(None) as scope:
-        alarm = asyncio.create_task(_ring(clock, seconds, scope))
-        try:
-            return await work
-        finally:
-            alarm.cancel()
-
-
-async def _ring(clock: Clock, seconds: float, scope: asyncio.Timeout) -> None:
-    await clock.sleep(seconds)
-    scope.reschedule(asyncio.get_running_loop().time())

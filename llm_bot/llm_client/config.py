@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from llm_bot.llm_client.exceptions import ConfigurationError
+from llm_bot.llm_client.models import MOST, number_problem
 
-# field -> smallest value that makes sense; None: anything above zero
-_SECONDS = {
-    "timeout_seconds": None,
-    "retry_delay_seconds": 0,
-    "max_retry_delay_seconds": 0,
-    "model_cache_ttl_seconds": 0,
-    "breaker_cooling_seconds": 0,
-    "breaker_rejected_seconds": 0,
+# field -> from, to, whether it is a whole number
+_BOUNDS = {
+    "timeout_seconds": (0.001, MOST, False),
+    "retry_delay_seconds": (0, MOST, False),
+    "max_retry_delay_seconds": (0, MOST, False),
+    "model_cache_ttl_seconds": (0, MOST, False),
+    "breaker_cooling_seconds": (0, MOST, False),
+    "breaker_rejected_seconds": (0, MOST, False),
+    "max_attempts": (1, MOST, True),
+    "max_concurrent_requests": (1, MOST, True),
+    "breaker_failures": (1, MOST, True),
 }
-_COUNTS = ("max_attempts", "max_concurrent_requests", "breaker_failures")
-_PARAMETER_RANGES = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "frequency_penalty": (-2, 2),
-    "presence_penalty": (-2, 2),
+_PARAMETER_BOUNDS = {
+    "temperature": (0, 2, False),
+    "top_p": (0, 1, False),
+    "frequency_penalty": (-2, 2, False),
+    "presence_penalty": (-2, 2, False),
+    "max_tokens": (1, MOST, True),
 }
 # The client fills these in itself. What `extra_body` says of `stream` goes out.
 RESERVED_FIELDS = frozenset({"messages", "stream"})
@@ -101,18 +104,16 @@ class LLMConfig:
         _check_url(self.base_url)
         if self.api_key is not None:
             _check_header_value("api_key", self.api_key)
-        for name, minimum in _SECONDS.items():
-            _check_seconds(name, getattr(self, name), minimum)
-        for name in _COUNTS:
-            _check_count(name, getattr(self, name))
+        for name, bounds in _BOUNDS.items():
+            _check_number(name, getattr(self, name), *bounds)
         for name in ("parameters", "extra_headers", "extra_body"):
             value = getattr(self, name)
             if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
                 raise ConfigurationError("must be a mapping with names as keys", field=name)
             object.__setattr__(self, name, MappingProxyType(dict(value)))
         _check_headers(self.extra_headers)
-        _check_body("parameters", self.parameters)
-        _check_body("extra_body", self.extra_body)
+        _check_body("parameters", self.parameters, RESERVED_FIELDS)
+        _check_body("extra_body", self.extra_body, RESERVED_FIELDS - {"stream"})
         _check_parameters(self.parameters)
         self._check_fallbacks()
 
@@ -142,20 +143,16 @@ def _check_url(value: object) -> None:
         raise ConfigurationError("must begin with http:// or https://", field="base_url")
     if any(char.isspace() or not char.isprintable() for char in value):
         raise ConfigurationError("holds white space or control characters", field="base_url")
-    parts = _split(value)
-    if not parts or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        has_host = bool(parts.hostname)
+        _ = parts.port  # checked only when it is read
+    except ValueError:
+        has_host = False
+    if not has_host:
         raise ConfigurationError("isn't an address with a host", field="base_url")
     if "#" in value:
         raise ConfigurationError("must not have a fragment", field="base_url")
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # checked only when it is read
-    except ValueError:
-        return None
-    return parts
 
 
 def _check_header_value(name: str, value: object) -> None:
@@ -175,30 +172,15 @@ def _check_headers(headers: Mapping[str, object]) -> None:
         _check_header_value(f"extra_headers.{name}", value)
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number that no clock counts to
-        return False
+def _check_number(name: str, value: object, low: float, high: float, is_whole: bool) -> None:
+    problem = number_problem(value, low, high, is_whole=is_whole)
+    if problem is not None:
+        raise ConfigurationError(problem, field=name)
 
 
-def _check_seconds(name: str, value: Any, minimum: float | None) -> None:
-    if not _is_number(value) or value < 0 or (minimum is None and value == 0):
-        expected = "above 0" if minimum is None else f"of at least {minimum}"
-        raise ConfigurationError(f"must be a number of seconds {expected}", field=name)
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError("must be a whole number of at least 1", field=name)
-
-
-def _check_body(name: str, body: Mapping[str, object]) -> None:
-    reserved_fields = RESERVED_FIELDS - {"stream"} if name == "extra_body" else RESERVED_FIELDS
-    if reserved := reserved_fields & body.keys():
-        raise ConfigurationError("is set by the client", field=f"{name}.{min(reserved)}")
+def _check_body(name: str, body: Mapping[str, object], reserved: frozenset[str]) -> None:
+    if taken := reserved & body.keys():
+        raise ConfigurationError("is set by the client", field=f"{name}.{min(taken)}")
     try:
         msgspec.json.encode(dict(body))
     except (TypeError, ValueError, RecursionError) as exc:
@@ -206,16 +188,12 @@ def _check_body(name: str, body: Mapping[str, object]) -> None:
 
 
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
-    for name, (low, high) in _PARAMETER_RANGES.items():
-        value = parameters.get(name)
-        if value is not None and not (_is_number(value) and low <= value <= high):
-            raise ConfigurationError(
-                f"must be a number from {low} to {high}", field=f"parameters.{name}"
-            )
-    if parameters.get("max_tokens") is not None:
-        _check_count("parameters.max_tokens", parameters["max_tokens"])
+    for name, bounds in _PARAMETER_BOUNDS.items():
+        if parameters.get(name) is not None:
+            _check_number(f"parameters.{name}", parameters[name], *bounds)
     stop = parameters.get("stop")
-    if stop is not None and not isinstance(stop, (str, list, tuple)):
-        raise ConfigurationError("must be a text or a list of texts", field="parameters.stop")
-    if isinstance(stop, (list, tuple)) and not all(isinstance(text, str) for text in stop):
+    texts = [stop] if isinstance(stop, str) else stop
+    if stop is not None and not (
+        isinstance(texts, (list, tuple)) and all(isinstance(text, str) for text in texts)
+    ):
         raise ConfigurationError("must be a text or a list of texts", field="parameters.stop")

@@ -55,6 +55,7 @@ class LLMError(Exception):
         retryable: bool | None = None,
         code: str | None = None,
     ) -> None:
+        super().__init__(text)
         self.provider = provider
         self.status = status
         self.retry_after = retry_after
@@ -62,9 +63,11 @@ class LLMError(Exception):
         self.code = code or self.default_code
         self.attempts = 0
         self.attempt_log: tuple[Attempt, ...] = ()
-        prefix = f"{provider}: " if provider else ""
-        suffix = f" (HTTP {status})" if status is not None else ""
-        super().__init__(f"{prefix}{text}{suffix}")
+
+    def __str__(self) -> str:
+        prefix = f"{self.provider}: " if self.provider else ""
+        suffix = f" (HTTP {self.status})" if self.status is not None else ""
+        return f"{prefix}{self.args[0]}{suffix}"
 
     @property
     def outcome(self) -> AttemptStatus:

@@ -5,7 +5,6 @@ Values only, frozen; nothing here reads a clock or touches the network.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -55,6 +54,14 @@ class ImagePart:
 Content = str | Sequence[TextPart | ImagePart]
 SYSTEM_ROLES = frozenset({"system", "developer"})
 ROLES = SYSTEM_ROLES | {"user", "assistant"}
+MOST = 1e9  # more of anything than makes sense
+# field of a request -> from, to, whether it is a whole number
+_BOUNDS = {
+    "temperature": (0, 2, False),
+    "max_tokens": (1, MOST, True),
+    "timeout_seconds": (0.001, MOST, False),
+    "deadline_seconds": (-MOST, MOST, False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +127,11 @@ class LLMRequest:
         if not isinstance(given, Sequence):
             raise TypeError("messages must be a text or a sequence of messages")
         object.__setattr__(self, "messages", tuple(map(_message, given)))
-        _check("temperature", self.temperature, float, 0, 2)
-        _check("max_tokens", self.max_tokens, int, 1, math.inf)
-        for name in ("timeout_seconds", "deadline_seconds"):
-            _check(name, getattr(self, name), float, -math.inf, math.inf)
-        if self.timeout_seconds is not None and self.timeout_seconds <= 0:
-            raise ValueError("timeout_seconds must be above 0")
+        for name, (low, high, is_whole) in _BOUNDS.items():
+            value = getattr(self, name)
+            problem = None if value is None else number_problem(value, low, high, is_whole=is_whole)
+            if problem is not None:
+                raise ValueError(f"{name} {problem}")
 
     def shortened(self, halvings: int) -> Sequence[Message]:
         """The messages with so many times the half of the conversation, the oldest left out."""
@@ -146,23 +152,29 @@ def _message(given: object) -> Message:
     return given
 
 
-def _check(name: str, value: object, kind: type, low: float, high: float) -> None:
-    if value is None:
-        return
-    is_number = isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high or value in (math.inf, -math.inf):  # type: ignore[operator]
-        within = f" from {low:g} to {high:g}" if high < math.inf else f" of at least {low:g}"
-        raise ValueError(f"{name} must be a number{within if low > -math.inf else ''}")
+def number_problem(value: object, low: float, high: float, *, is_whole: bool = False) -> str | None:
+    """Why `value` can't be used, as the end of a sentence; None if it is a number in that range."""
+    kinds = int if is_whole else (int, float)
+    if isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high:
+        return None
+    return f"must be a {'whole ' if is_whole else ''}number from {low:g} to {high:g}"
+
+
+def texts_of(messages: Sequence[Message]) -> list[str]:
+    """The texts in `messages`, in their order."""
+    texts: list[str] = []
+    for message in messages:
+        parts = message.content
+        if isinstance(parts, str):
+            texts.append(parts)
+        else:
+            texts += [part.text for part in parts if isinstance(part, TextPart)]
+    return texts
 
 
 def characters_of(messages: Sequence[Message]) -> int:
     """How long the texts of `messages` are together."""
-    return sum(
-        len(message.content)
-        if isinstance(message.content, str)
-        else sum(len(part.text) for part in message.content if isinstance(part, TextPart))
-        for message in messages
-    )
+    return sum(map(len, texts_of(messages)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.exceptions import LLMError
 
-_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?")
+_NUMBER = r"[0-9]{1,13}(?:\.[0-9]{1,12})?"
+_AMOUNT = re.compile(rf"({_NUMBER})\s?([a-z]{{0,12}})", re.IGNORECASE)
 # "try again in 1m42.6s", "retry after 30 seconds"; an amount without a unit counts seconds.
 _IN_WORDS = re.compile(
     r"\b(?:try(?:ing)? again|retry(?:ing)?|wait)\s+(?:(?:in|after|for)\s+)?(?:about\s+)?"
-    r"((?:[0-9]{1,12}(?:\.[0-9]{1,12})?\s?[a-z]{0,12}(?:,?\s+and\s+|,\s*|\s*)){1,5})",
+    rf"((?:{_NUMBER}\s?[a-z]{{0,12}}(?:,?\s+and\s+|,\s*|\s*)){{1,5}})",
     re.IGNORECASE,
 )
 _MAX_WORDS = 10_000  # what follows is no message to a reader any more
-_AMOUNT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s?([a-z]{0,12})", re.IGNORECASE)
 _UNITS = {
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 0.001),
     **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
@@ -26,55 +26,40 @@ _UNITS = {
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), 3600.0),
     **dict.fromkeys(("d", "day", "days"), 86400.0),
 }
-# A larger number of seconds is a moment of the epoch, a larger one still counts milliseconds.
+# An amount beyond these is a moment of the epoch, in seconds (2001) or milliseconds.
 _EARLIEST_EPOCH = 1e9
-_EARLIEST_MILLISECONDS = 1e11
+_EARLIEST_MILLISECONDS = 1e12
 # 2 ** 30 seconds are 34 years: beyond, the cap decides anyway.
 _MAX_DOUBLINGS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often, and with which pauses: see the fields of the same names in `LLMConfig`."""
-
-    max_attempts: int
-    retry_delay_seconds: float
-    max_retry_delay_seconds: float
-
-
-def backoff_seconds(policy: RetryPolicy, attempt: int, chance: float) -> float:
+def backoff_seconds(attempt: int, chance: float, *, first: float, longest: float) -> float:
     """Pause after attempt number `attempt` (from 1): the upper half of the doubled delay, capped.
 
-    >>> policy = RetryPolicy(5, retry_delay_seconds=1, max_retry_delay_seconds=3)
-    >>> [backoff_seconds(policy, attempt, chance=1.0) for attempt in (1, 2, 3)]
+    >>> [backoff_seconds(attempt, 1.0, first=1, longest=3) for attempt in (1, 2, 3)]
     [1.0, 2.0, 3.0]
-    >>> backoff_seconds(policy, 1, chance=0.0)
+    >>> backoff_seconds(1, 0.0, first=1, longest=3)
     0.5
     """
-    ceiling = policy.retry_delay_seconds * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS)
-    return (0.5 + chance / 2) * min(ceiling, policy.max_retry_delay_seconds)
+    ceiling = first * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS)
+    return (0.5 + chance / 2) * min(ceiling, longest)
 
 
 def next_wait(
-    error: LLMError,
-    attempt: int,
-    *,
-    policy: RetryPolicy,
-    remaining_seconds: float | None,
-    chance: float,
+    error: LLMError, attempt: int, config: LLMConfig, *, remaining: float, chance: float
 ) -> float | None:
     """Seconds to wait before asking the same provider again, or None to give up.
 
-    `remaining_seconds` is what is left until the deadline, None without one. What the server asks
-    for is the least that is waited; without a deadline, more than the longest backoff isn't.
+    `remaining` is what is left until the deadline, infinite without one. What the server asks for
+    is the least that is waited; without a deadline, more than the longest backoff isn't.
     """
-    if not error.retryable or attempt >= policy.max_attempts:
+    if not error.retryable or attempt >= config.max_attempts:
         return None
+    longest = config.max_retry_delay_seconds
     asked = error.retry_after or 0.0
-    wait = max(asked, backoff_seconds(policy, attempt, chance))
-    if remaining_seconds is None:
-        return wait if asked <= policy.max_retry_delay_seconds else None
-    return wait if wait < remaining_seconds else None
+    backoff = backoff_seconds(attempt, chance, first=config.retry_delay_seconds, longest=longest)
+    wait = max(asked, backoff)
+    return wait if wait < remaining and (remaining < float("inf") or asked <= longest) else None
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -86,7 +71,7 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     40.0
     """
     text = (value or "").strip()
-    if _SECONDS.fullmatch(text):
+    if re.fullmatch(_NUMBER, text):
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
@@ -115,15 +100,12 @@ def parse_reset_headers(headers: Mapping[str, str], now: float) -> float | None:
         prefix, found, kind = name.partition("-reset")
         if not found or not prefix.endswith("ratelimit"):
             continue
-        if headers.get(f"{prefix}-remaining{kind}", "0").strip() not in ("0", "0.0"):
+        wait = _amount(value)
+        if wait is None or headers.get(f"{prefix}-remaining{kind}", "0") not in ("0", "0.0"):
             continue
-        wait = _amount(value.strip())
-        if wait is not None and wait > _EARLIEST_MILLISECONDS:
+        if wait > _EARLIEST_MILLISECONDS:
             wait /= 1000
-        if wait is not None and wait > _EARLIEST_EPOCH:
-            wait = max(0.0, wait - now)
-        if wait is not None:
-            waits.append(wait)
+        waits.append(max(0.0, wait - now) if wait > _EARLIEST_EPOCH else wait)
     return max(waits, default=None)
 
 
@@ -136,9 +118,7 @@ def parse_wait_in_words(text: str) -> float | None:
     True
     """
     found = _IN_WORDS.search(text[:_MAX_WORDS])
-    if found is None:
-        return None
-    return _amount(found[1])
+    return None if found is None else _amount(found[1])
 
 
 def _amount(text: str) -> float | None:

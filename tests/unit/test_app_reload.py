@@ -237,7 +237,7 @@ def clients_open() -> int:
     """How many model clients there are that aren't closed."""
     gc.collect()
     found = [one for one in gc.get_objects() if type(one) is LLMClient]
-    return sum(one._connection.is_open for one in found)
+    return sum(one._is_open for one in found)
 
 
 async def test_what_needs_a_restart_is_named_and_stays(model, caplog):

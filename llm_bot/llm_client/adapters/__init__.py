@@ -1,15 +1,11 @@
 """Adapters by the name of their provider.
 
 An adapter is a pure translator between the client's words and one kind of server. To add one: a
-class with the methods of `BaseAdapter`, most easily a subclass of `OpenAIAdapter`, and a line in
-`ADAPTER_REGISTRY`.
+subclass of `OpenAIAdapter`, and a line in `ADAPTER_REGISTRY`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from llm_bot.llm_client.adapters.base import BaseAdapter
 from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
 from llm_bot.llm_client.adapters.lmstudio import LMStudioAdapter
 from llm_bot.llm_client.adapters.mlx import MLXAdapter
@@ -22,7 +18,6 @@ from llm_bot.llm_client.exceptions import ConfigurationError
 __all__ = [
     "ADAPTER_REGISTRY",
     "NO_QUIRKS",
-    "BaseAdapter",
     "HTTPReply",
     "HTTPRequest",
     "LMStudioAdapter",
@@ -33,7 +28,7 @@ __all__ = [
     "get_adapter",
 ]
 
-ADAPTER_REGISTRY: dict[str, Callable[[LLMConfig, str], BaseAdapter]] = {
+ADAPTER_REGISTRY: dict[str, type[OpenAIAdapter]] = {
     "openai": OpenAIAdapter,
     "ollama": OllamaAdapter,
     "lmstudio": LMStudioAdapter,
@@ -41,7 +36,7 @@ ADAPTER_REGISTRY: dict[str, Callable[[LLMConfig, str], BaseAdapter]] = {
 }
 
 
-def get_adapter(config: LLMConfig, name: str | None = None) -> BaseAdapter:
+def get_adapter(config: LLMConfig, name: str | None = None) -> OpenAIAdapter:
     """The adapter for `config`, to be known as `name` (by default, as the provider).
 
     Raises:

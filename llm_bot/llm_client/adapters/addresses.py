@@ -8,15 +8,20 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from llm_bot.llm_client.config import LLMConfig
 from llm_bot.llm_client.redaction import basic_token
 
+CHAT_PATH = "/chat/completions"
 MAX_CORRELATION_ID = 200
 
 
 class Addresses:
-    """The URLs of one provider. With `adds_version`, `/v1` is added to an address without it."""
+    """The URLs of one provider.
+
+    With `adds_version`, `/v1` is added to an address without it. One that names the path of chats
+    as well, as examples for curl do, is taken without that.
+    """
 
     def __init__(self, base_url: str, *, adds_version: bool) -> None:
         self._parts = urlsplit(base_url)
-        path = self._parts.path.rstrip("/")
+        path = self._parts.path.rstrip("/").removesuffix(CHAT_PATH).rstrip("/")
         self._root = path.removesuffix("/v1")
         self._base = f"{self._root}/v1" if adds_version else path
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
-import msgspec
-
-from llm_bot.llm_client.adapters.error_body import error_in
+from llm_bot.llm_client.adapters.bodies import decoded, unusable
+from llm_bot.llm_client.adapters.error_body import ErrorBody, error_in
 from llm_bot.llm_client.adapters.errors import is_word_of_moderation
 from llm_bot.llm_client.adapters.event_stream import joined_chunks
 from llm_bot.llm_client.adapters.http import HTTPReply
-from llm_bot.llm_client.exceptions import GenerationError, LLMError
+from llm_bot.llm_client.exceptions import GenerationError
 from llm_bot.llm_client.models import LLMResponse, Usage
 from llm_bot.llm_client.reasoning import split_reasoning
 
@@ -19,118 +18,92 @@ _REASONING_FIELDS = ("reasoning_content", "reasoning")
 _REASONING_PARTS = ("reasoning", "thinking")
 # What ends an answer that is none, even with half a sentence.
 _BROKEN_OFF = frozenset({"error", "network_error", "abort"})
-
 _MAX_NAME = 200
 
 Show = Callable[[str], str]
 
 
-def read_answer(
-    reply: HTTPReply,
-    *,
-    provider: str,
-    model: str,
-    token_cap: object,
-    show: Show,
-    error: Callable[[], LLMError],
-) -> LLMResponse:
-    """The first choice of `reply`, which may have come as a stream.
-
-    Args:
-        error: Makes the error that a body speaks of under the status of a success.
+def read_tree(reply: HTTPReply, show: Show) -> dict[str, Any]:
+    """The JSON object that `reply` is, or that the chunks of a stream make together.
 
     Raises:
-        LLMError: It speaks of an error.
+        GenerationError: It is none.
+    """
+    if reply.is_cut:
+        raise unusable(reply, "the answer is too large", "too_large")
+    try:
+        tree = decoded(reply.body)
+    except ValueError:
+        tree = joined_chunks(reply.body)
+        if tree is None:
+            kind = show(reply.headers.get("content-type", "")) or "unnamed"
+            raise unusable(
+                reply, f"the answer isn't JSON (content type {kind})", "bad_json"
+            ) from None
+    return tree if isinstance(tree, dict) else {}
+
+
+def error_of(tree: dict[str, Any]) -> ErrorBody | None:
+    """The error that stands where the choices should be; None if there is none."""
+    found = None if _first_choice(tree) else error_in(tree)
+    return found if found and (found.message or found.codes or found.status) else None
+
+
+def read_answer(reply: HTTPReply, tree: dict[str, Any], *, model: str, show: Show) -> LLMResponse:
+    """The first choice of `tree`, which `reply` held.
+
+    Raises:
         GenerationError: It holds no usable choice.
     """
-
-    def fail(text: str, code: str, *, may_pass: bool = True) -> NoReturn:
-        raise GenerationError(
-            text, provider=provider, status=reply.status, code=code, retryable=may_pass
-        )
-
-    if reply.is_cut:
-        fail("the answer is too large", "too_large")
-    tree = _tree(reply.body)
-    if tree is None:
-        kind = show(reply.headers.get("content-type", "")) or "unnamed"
-        fail(f"the answer isn't JSON (content type {kind})", "bad_json")
     choice = _first_choice(tree)
     if choice is None:
-        found = error_in(tree) if isinstance(tree, dict) else None
-        if found is not None and (found.message or found.codes or found.status):
-            raise error()
-        fail("the answer has no choices", "bad_shape")
-    message = choice.get("message")
+        raise unusable(reply, "the answer has no choices")
     finish_reason = _text(choice.get("finish_reason"))
     if finish_reason in _BROKEN_OFF or isinstance(choice.get("error"), dict):
-        fail(f"the answer broke off ({show(finish_reason or 'error')})", "server_error")
-    pieces = _pieces(message.get("content")) if isinstance(message, dict) else None
-    if not isinstance(message, dict) or pieces is None:
-        fail("the first choice has no readable message", "bad_shape")
+        why = show(finish_reason or "error")
+        raise unusable(reply, f"the answer broke off ({why})", "server_error")
+    message = choice.get("message")
+    content = message.get("content") if isinstance(message, dict) else 0
+    if not isinstance(message, dict) or not isinstance(content, str | list | None):
+        raise unusable(reply, "the first choice has no readable message")
     if _text(message.get("refusal")) or is_word_of_moderation(finish_reason or ""):
-        fail(
-            f"the answer was kept back ({show(finish_reason or 'refusal')})",
-            "empty",
-            may_pass=False,
+        error = unusable(
+            reply, f"the answer was kept back ({show(finish_reason or 'refusal')})", "empty"
         )
-    content, inline = split_reasoning(pieces[0])
-    reasoning = _joined(*_reasoning_fields(message), pieces[1], inline)
-    if not content:
-        fail(*_emptiness(finish_reason, token_cap, show, has_thought=reasoning is not None))
+        error.retryable = False
+        raise error
+    parts = content if isinstance(content, list) else [content]
+    thoughts = [_thought(part) for part in parts if isinstance(part, dict) and _is_thought(part)]
+    said, inline = split_reasoning("".join(_words(part) for part in parts if not _is_thought(part)))
+    reasoning = _joined(*_reasoning_fields(message), *thoughts, inline)
+    if not said:
+        raise _emptiness(reply, finish_reason, show, has_thought=reasoning is not None)
     return LLMResponse(
-        content=content,
+        content=said,
         reasoning=reasoning,
         model=_name(tree.get("model")) or model,
-        provider=provider,
         finish_reason=finish_reason,
         usage=_usage(tree.get("usage")),
     )
 
 
-def _tree(body: bytes) -> Any:
-    """The body decoded, None if it is no JSON."""
-    try:
-        return msgspec.json.decode(body) or {}
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return joined_chunks(body)
+def _first_choice(tree: dict[str, Any]) -> dict[str, Any] | None:
+    choices = tree.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else None
 
 
-def _first_choice(tree: object) -> dict[str, Any] | None:
-    choices = tree.get("choices") if isinstance(tree, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return None
-    return choices[0]
+def _is_thought(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type") in _REASONING_PARTS
 
 
-def _pieces(content: object) -> tuple[str, str] | None:
-    """Text and reasoning of a content, which is a text or a list of parts; None if malformed."""
-    if content is None:
-        return "", ""
-    if isinstance(content, str):
-        return content, ""
-    if not isinstance(content, list):
-        return None
-    text: list[str] = []
-    thoughts: list[str] = []
-    for part in content:
-        if isinstance(part, str):
-            text.append(part)
-        elif not isinstance(part, dict):
-            return None
-        elif part.get("type") in _REASONING_PARTS:
-            thoughts.append(_thought(part))
-        else:
-            text.append(_text(part.get("text")) or "")
-    return "".join(text), "\n".join(filter(None, thoughts))
+def _words(part: object) -> str:
+    return (_text(part.get("text")) if isinstance(part, dict) else _text(part)) or ""
 
 
 def _thought(part: dict[str, Any]) -> str:
     inner = part.get("thinking") or part.get("reasoning") or part.get("text") or part.get("summary")
-    if isinstance(inner, list):
-        texts = (_text(each.get("text")) for each in inner if isinstance(each, dict))
-        return "".join(text or "" for text in texts)
-    return _text(inner) or ""
+    return "".join(map(_words, inner if isinstance(inner, list) else [inner]))
 
 
 def _reasoning_fields(message: dict[str, Any]) -> Iterator[str]:
@@ -139,31 +112,26 @@ def _reasoning_fields(message: dict[str, Any]) -> Iterator[str]:
     details = message.get("reasoning_details")  # OpenRouter's
     if not found and isinstance(details, list):
         found = dict.fromkeys(_thought(each) for each in details if isinstance(each, dict))
-    yield from filter(None, found)
+    yield from found
 
 
 def _emptiness(
-    finish_reason: str | None, token_cap: object, show: Show, *, has_thought: bool
-) -> tuple[str, str]:
+    reply: HTTPReply, finish_reason: str | None, show: Show, *, has_thought: bool
+) -> GenerationError:
     if finish_reason == "length":
-        cap = f"max_tokens={token_cap}" if isinstance(token_cap, int) else "the server's own"
-        return f"the token cap ({cap}) was reached before any answer; raise max_tokens", "length"
+        text = "the token cap was reached before any answer; raise max_tokens"
+        return unusable(reply, text, "length")
     reason = f" (finish_reason {show(finish_reason)})" if finish_reason else ""
-    if has_thought:
-        return (
-            f"the model thought and said nothing{reason}: switch its thinking off, or look at the "
-            "server's chat template"
-        ), "empty"
-    return f"the answer is empty{reason}", "empty"
+    if not has_thought:
+        return unusable(reply, f"the answer is empty{reason}", "empty")
+    advice = "switch its thinking off, or look at the server's chat template"
+    return unusable(reply, f"the model thought and said nothing{reason}: {advice}", "empty")
 
 
 def _usage(usage: object) -> Usage:
     counts = usage if isinstance(usage, dict) else {}
-    return Usage(
-        _count(counts.get("prompt_tokens")),
-        _count(counts.get("completion_tokens")),
-        _count(counts.get("total_tokens")),
-    )
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return Usage(*(_count(counts.get(name)) for name in names))
 
 
 def _count(value: object) -> int | None:

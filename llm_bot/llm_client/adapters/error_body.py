@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, TypeGuard
 
-import msgspec
-
-from llm_bot.llm_client.models import Message, TextPart
+from llm_bot.llm_client.adapters.bodies import decoded
+from llm_bot.llm_client.models import Message, texts_of
 
 # Servers say first what is wrong; what follows is the request, a template or a traceback.
 MAX_CHARACTERS = 10_000
@@ -48,8 +47,8 @@ def read_error_body(body: bytes) -> ErrorBody:
     objects with `msg` and `loc`); a body that is neither JSON nor HTML is a message itself.
     """
     try:
-        tree = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        tree = decoded(body)
+    except ValueError:
         text = body.decode("utf-8", "replace").strip()
         return ErrorBody("" if text.startswith(("<", "{", "[")) else text[:MAX_CHARACTERS])
     if isinstance(tree, list):  # Google wraps its error in one
@@ -75,20 +74,16 @@ def error_in(tree: dict[str, Any]) -> ErrorBody:
         tuple(name for name in params if _is_name(name)),
         _status(inner, message),
     )
-    return _with_upstream(found, inner.get("metadata"))
-
-
-def _with_upstream(found: ErrorBody, metadata: object) -> ErrorBody:
-    """`found`, and what the server behind it said: OpenRouter passes that on as a text."""
+    metadata = inner.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, dict) else None
     if not isinstance(raw, str):
         return found
-    upstream = read_error_body(raw.encode())
-    return ErrorBody(
-        ": ".join(filter(None, (found.message, upstream.message)))[:MAX_CHARACTERS],
-        found.codes | upstream.codes,
-        found.params + upstream.params,
-        found.status,
+    upstream = read_error_body(raw.encode())  # OpenRouter passes on what the server behind it said
+    return replace(
+        found,
+        message=": ".join(filter(None, (found.message, upstream.message)))[:MAX_CHARACTERS],
+        codes=found.codes | upstream.codes,
+        params=found.params + upstream.params,
     )
 
 
@@ -138,42 +133,17 @@ def without_quotations(found: ErrorBody, messages: Sequence[Message]) -> ErrorBo
     What is said in chat must neither be logged nor teach anything about the server.
     """
     text = found.message
-    if len(text) < QUOTED_RUN or not messages:
-        return found
-    said = text.casefold()
-    if len(said) != len(text):  # a letter that is two in lower case: positions differ
-        said = text.lower() if len(text.lower()) == len(text) else text
-    starts = range(len(said) - QUOTED_RUN + 1)
-    wanted = {said[at : at + QUOTED_RUN] for at in starts}
-    shared = {
-        run
-        for spelled in _spellings(messages)
-        for run in (spelled[at : at + QUOTED_RUN] for at in range(len(spelled) - QUOTED_RUN + 1))
-        if run in wanted
-    }
-    quoted = bytearray(len(text))
-    for at in starts:
-        if said[at : at + QUOTED_RUN] in shared:
-            quoted[at : at + QUOTED_RUN] = b"\1" * QUOTED_RUN
-    kept = "".join("\0" if mark else char for mark, char in zip(quoted, text, strict=True))
-    return replace(found, message=re.sub("\0+", "…", kept))
+    # Servers quote a text as it is or as JSON, some of them in upper case.
+    said = [spelled for each in texts_of(messages) for spelled in (each, json.dumps(each))]
+    quoted = set(_runs(text)).intersection(run for each in said for run in _runs(each))
+    marked = bytearray(len(text))
+    for at, run in enumerate(_runs(text)):
+        if run in quoted:
+            marked[at : at + QUOTED_RUN] = b"\1" * QUOTED_RUN
+    pieces = groupby(range(len(text)), key=marked.__getitem__)
+    kept = ("…" if mark else "".join(text[at] for at in places) for mark, places in pieces)
+    return replace(found, message="".join(kept))
 
 
-def _spellings(messages: Sequence[Message]) -> Iterator[str]:
-    """The texts of a conversation in the ways in which servers quote them."""
-    for message in messages:
-        parts = message.content
-        texts = (
-            [parts]
-            if isinstance(parts, str)
-            else [part.text for part in parts if isinstance(part, TextPart)]
-        )
-        for text in texts:
-            spelled = {
-                text,
-                json.dumps(text)[1:-1],
-                json.dumps(text, ensure_ascii=False)[1:-1],
-                repr(text)[1:-1],
-                html.escape(text),
-            }
-            yield from (each.casefold() for each in spelled)
+def _runs(text: str) -> Iterator[str]:
+    return (text[at : at + QUOTED_RUN].casefold() for at in range(len(text) - QUOTED_RUN + 1))

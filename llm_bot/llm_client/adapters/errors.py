@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from llm_bot.llm_client.adapters.error_body import ErrorBody, read_error_body, without_quotations
+from llm_bot.llm_client import exceptions as errors
+from llm_bot.llm_client.adapters.error_body import ErrorBody
 from llm_bot.llm_client.adapters.http import HTTPReply
-from llm_bot.llm_client.adapters.refusal_grammar import is_any
-from llm_bot.llm_client.exceptions import (
-    AuthenticationError,
-    ConfigurationError,
-    GenerationError,
-    LLMError,
-    ModelNotFoundError,
-    RateLimitError,
-    TimeoutError,
-    ValidationError,
-)
-from llm_bot.llm_client.models import Message
-from llm_bot.llm_client.retry import (
-    parse_reset_headers,
-    parse_retry_after,
-    parse_wait_in_words,
-)
-
-Show = Callable[[str], str]
+from llm_bot.llm_client.retry import parse_reset_headers, parse_retry_after, parse_wait_in_words
 
 LONGEST_WAIT_IN_WORDS = 60.0
 # Statuses below 500 under which the same request may succeed a moment later.
@@ -86,79 +69,86 @@ _NO_SUCH_MODEL = re.compile(
 
 def status_of(reply: HTTPReply, found: ErrorBody) -> int:
     """The status of an answer; a body that says more than the status line is believed."""
-    if found.status is not None and reply.status < 300:
-        return found.status
-    return reply.status
+    return found.status if found.status is not None and reply.status < 300 else reply.status
 
 
-def read_error(
+def error_for(
     reply: HTTPReply,
+    found: ErrorBody,
     *,
-    provider: str,
     model: str,
     address: str,
     now: float,
-    show: Show,
-    messages: Sequence[Message] = (),
-) -> LLMError:
+    show: Callable[[str], str],
+) -> errors.LLMError:
     """The exception for `reply`, with what the server said in its text.
 
-    What it quotes of `messages` neither stands in the text nor decides anything: whoever chats
-    could keep everybody from the provider.
+    Args:
+        found: What `reply` says, without quotations: whoever chats could else keep everybody from
+            the provider.
+        address: Where it was asked, fit to be shown.
+        now: Unix epoch.
+        show: Makes a text fit to be shown.
     """
-    found = without_quotations(read_error_body(reply.body), messages)
     status = status_of(reply, found)
     if 300 <= status < 400:
-        return _redirect(reply, provider, show)
-    text = show(found.message)
+        where = _shown_target(show(reply.headers.get("location", "")))
+        text = f"the server redirects{where}; name the final address"
+        return errors.ConfigurationError(text, field="base_url", status=status, code="redirect")
+    kind, text, details = (
+        _of_account(status, found) or _of_model(status, found, model) or _by_status(status, found)
+    )
+    said = show(found.message)
+    if details.get("code") == "wrong_address":
+        text = f"wrong address? Nothing of that kind at {address}{said and f': {said}'}"
+    else:
+        text = said or text
     wait = _asked_to_wait(reply, status, found.message, now)
-
-    def make(kind: type[LLMError], default: str, **details: Any) -> LLMError:
-        return kind(text or default, provider=provider, status=status, retry_after=wait, **details)
-
-    of_account = _of_account(status, found, make)
-    if of_account is not None:
-        return of_account
-    if _LOADING.search(found.message):
-        return make(GenerationError, "the model is loading", code="loading")
-    if 400 <= status < 500 and _is_about_model(status, found):
-        if status == 404 and not found.codes and model not in found.message:
-            said = f": {text}" if text else ""
-            return ModelNotFoundError(
-                f"wrong address? Nothing of that kind at {address}{said}",
-                provider=provider,
-                status=status,
-                code="wrong_address",
-            )
-        return make(ModelNotFoundError, f"the server knows no model {model!r}")
-    if status == 429:
-        return make(RateLimitError, "too many requests")
-    return _by_status(status, found, make)
+    return kind(text, status=status, retry_after=wait, **details)
 
 
-def _of_account(status: int, found: ErrorBody, make: Callable[..., LLMError]) -> LLMError | None:
+# Of an exception: its class, what it says where the server says nothing, and its other arguments.
+_Kind = tuple[type[errors.LLMError], str, dict[str, Any]]
+
+
+def _of_account(status: int, found: ErrorBody) -> _Kind | None:
     """For what says that nobody is answered, whatever the request; None for anything else."""
     is_refusal = 400 <= status < 500
-    if status == 402 or (is_refusal and is_any(_SPENT, found, _SPENT_CODES)):
-        return make(RateLimitError, "the quota is spent", retryable=False, code="quota")
-    if status == 401 or (status == 403 and not is_about_moderation(found)):
-        return make(AuthenticationError, "the key is refused")
-    if is_refusal and is_any(_KEY, found, _KEY_CODES):
-        return make(AuthenticationError, "the key is refused")
+    if status == 402 or (is_refusal and _is_any(found, _SPENT, _SPENT_CODES)):
+        return errors.RateLimitError, "the quota is spent", {"retryable": False, "code": "quota"}
+    if (
+        status == 401
+        or (status == 403 and not is_about_moderation(found))
+        or (is_refusal and _is_any(found, _KEY, _KEY_CODES))
+    ):
+        return errors.AuthenticationError, "the key is refused", {}
     return None
 
 
-def _by_status(status: int, found: ErrorBody, make: Callable[..., LLMError]) -> LLMError:
-    """For what says nothing about the key, the model's name or a limit."""
+def _of_model(status: int, found: ErrorBody, model: str) -> _Kind | None:
+    """For what says that the model isn't there, or not yet; None for anything else."""
+    if _LOADING.search(found.message):
+        return errors.GenerationError, "the model is loading", {"code": "loading"}
+    if not 400 <= status < 500 or not _is_about_model(status, found):
+        return None
+    if status == 404 and not found.codes and model not in found.message:
+        return errors.ModelNotFoundError, "", {"code": "wrong_address"}
+    return errors.ModelNotFoundError, f"the server knows no model {model!r}", {}
+
+
+def _by_status(status: int, found: ErrorBody) -> _Kind:
+    """For what says nothing about the key or the model's name."""
+    if status == 429:
+        return errors.RateLimitError, "too many requests", {}
     if is_about_moderation(found):
-        return make(ValidationError, "the request is refused", code="moderated")
+        return errors.ValidationError, "the request is refused", {"code": "moderated"}
     if bad := found.codes & _BAD_SAMPLE_CODES:
-        return make(GenerationError, "the model's output was refused", code=min(bad))
+        return errors.GenerationError, "the model's output was refused", {"code": min(bad)}
     if status in (408, 504):
-        return make(TimeoutError, "the server ran out of time")
+        return errors.TimeoutError, "the server ran out of time", {}
     if status < 300 or status in _PASSING_STATUSES or 500 <= status < 600:
-        return make(GenerationError, "the server failed", code="server_error")
-    return make(ValidationError, "the request is refused")
+        return errors.GenerationError, "the server failed", {"code": "server_error"}
+    return errors.ValidationError, "the request is refused", {}
 
 
 def is_about_moderation(found: ErrorBody) -> bool:
@@ -171,6 +161,11 @@ def is_word_of_moderation(text: str) -> bool:
     return _MODERATION.search(text) is not None
 
 
+def _is_any(found: ErrorBody, phrases: re.Pattern[str], codes: Iterable[str]) -> bool:
+    """Whether the error has one of `codes`, or says one of `phrases`."""
+    return not found.codes.isdisjoint(codes) or phrases.search(found.message) is not None
+
+
 def _is_about_model(status: int, found: ErrorBody) -> bool:
     """A 404 speaks of the model, or the path, unless its words speak of something else."""
     if "model" in found.params or "model_not_found" in found.codes:
@@ -180,9 +175,7 @@ def _is_about_model(status: int, found: ErrorBody) -> bool:
     # mlx_lm answers with a 404 whatever goes wrong once it has the model.
     if "template" in found.message or "role" in found.message:
         return False
-    return (
-        not found.message or is_any(_MISSING, found, ()) or any(map(_MISSING.search, found.codes))
-    )
+    return not found.message or any(map(_MISSING.search, (found.message, *found.codes)))
 
 
 def _asked_to_wait(reply: HTTPReply, status: int, message: str, now: float) -> float | None:
@@ -198,17 +191,6 @@ def _asked_to_wait(reply: HTTPReply, status: int, message: str, now: float) -> f
         words = parse_wait_in_words(message)
         return None if words is None else min(words, LONGEST_WAIT_IN_WORDS)
     return asked
-
-
-def _redirect(reply: HTTPReply, provider: str, show: Show) -> ConfigurationError:
-    where = _shown_target(show(reply.headers.get("location", "")))
-    return ConfigurationError(
-        f"the server redirects{where}; name the final address",
-        field="base_url",
-        provider=provider,
-        status=reply.status,
-        code="redirect",
-    )
 
 
 def _shown_target(location: str) -> str:

@@ -27,3 +27,7 @@ class HTTPReply:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     is_cut: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import msgspec
 
-from llm_bot.llm_client.adapters.addresses import Addresses, as_header, fixed_headers
-from llm_bot.llm_client.adapters.answers import read_answer
+from llm_bot.llm_client.adapters.addresses import CHAT_PATH, Addresses, as_header, fixed_headers
+from llm_bot.llm_client.adapters.answers import error_of, read_answer, read_tree
 from llm_bot.llm_client.adapters.bodies import read_embedding_list, read_model_list
-from llm_bot.llm_client.adapters.error_body import read_error_body, without_quotations
-from llm_bot.llm_client.adapters.errors import is_about_moderation, read_error, status_of
+from llm_bot.llm_client.adapters.error_body import ErrorBody, read_error_body, without_quotations
+from llm_bot.llm_client.adapters.errors import error_for, is_about_moderation, status_of
 from llm_bot.llm_client.adapters.http import HTTPReply, HTTPRequest
 from llm_bot.llm_client.adapters.refusal_grammar import (
     NO_QUIRKS,
@@ -43,11 +43,21 @@ _NEEDED = frozenset({"model", "stream"})
 class OpenAIAdapter:
     """OpenAI: a key is needed, and the address is taken as it stands.
 
-    The other adapters are this one with another idea of the address, the key, or some detail.
+    The other adapters are this one with another idea of the address, the key, or some detail. An
+    adapter translates between the client's words and a server's HTTP, and knows no clock, no
+    network and no state of its own. What is built raises `ValidationError` if it can't be written;
+    what is read raises the `LLMError` that a reply stands for. `now` (Unix epoch) is what a pause
+    until a date is measured from.
+
+    Attributes:
+        name: Unique among the providers of a client.
+        config: The provider's.
+        is_local: Whether the address may lack `/v1` and the key may be missing.
+        default_token_cap: Sent where nothing else says how many tokens an answer may have; None
+            leaves it to the server.
     """
 
     is_local: ClassVar[bool] = False
-    # Sent where nothing else says how many tokens an answer may have; None leaves it to the server.
     default_token_cap: ClassVar[int | None] = None
 
     def __init__(self, config: LLMConfig, name: str) -> None:
@@ -61,12 +71,15 @@ class OpenAIAdapter:
 
     @property
     def may_have_to_load(self) -> bool:
+        """Whether the server runs on this machine or nearby, and loads models when asked."""
         return self.is_local or self._addresses.is_this_machine
 
     def model_for(self, request: LLMRequest) -> str:
+        """The model that `request` goes to."""
         return request.model or self.config.model
 
     def build_chat(self, request: LLMRequest, quirks: ServerQuirks = NO_QUIRKS) -> HTTPRequest:
+        """The HTTP request for `request`, without what the server is known to refuse."""
         if reserved := RESERVED_FIELDS & request.parameters.keys():
             raise self._invalid(f"parameters.{min(reserved)} is set by the client")
         if not request.messages:
@@ -78,15 +91,19 @@ class OpenAIAdapter:
             "stream": False,
             **self._options(request, quirks),
         }
-        return self._post("/chat/completions", body, request.correlation_id)
+        return self._post(CHAT_PATH, body, request.correlation_id)
 
     def mend(
         self, request: LLMRequest, reply: HTTPReply, quirks: ServerQuirks = NO_QUIRKS
     ) -> tuple[ServerQuirks, str] | None:
+        """What a refusal of the request, as built with `quirks`, adds to them; and its words.
+
+        None if no smaller request would help. The words are fit to be shown.
+        """
         if reply.is_cut or 200 <= reply.status < 400:
             return None
-        found = without_quotations(read_error_body(reply.body), request.messages)
-        error = self._error(reply, request, now=0)
+        found = _said(reply, request)
+        error = self._error(reply, found, self.model_for(request), now=0)
         if error.code not in _MENDABLE or is_about_moderation(found):
             return None
         sent = _messages(request, quirks)
@@ -104,69 +121,59 @@ class OpenAIAdapter:
         return None if more is None else (more, self.fit_to_show(found.message))
 
     def read_chat(self, request: LLMRequest, reply: HTTPReply, now: float) -> LLMResponse:
-        if not 200 <= reply.status < 300:
-            raise self._error(reply, request, now)
-        options = self._options(request, NO_QUIRKS)
-        caps = [options[name] for name in sorted(TOKEN_CAPS & options.keys())]
-        return read_answer(
-            reply,
-            provider=self.name,
-            model=self.model_for(request),
-            token_cap=caps[0] if caps else None,
-            show=self.fit_to_show,
-            error=lambda: self._error(reply, request, now),
-        )
+        """The answer in `reply`."""
+        tree = read_tree(reply, self.fit_to_show) if reply.is_success else {}
+        if not reply.is_success or error_of(tree) is not None:
+            raise self._error(reply, _said(reply, request), self.model_for(request), now)
+        return read_answer(reply, tree, model=self.model_for(request), show=self.fit_to_show)
 
-    def doubt(self, request: LLMRequest, response: LLMResponse) -> str | None:  # noqa: ARG002
+    def doubt(self, request: LLMRequest, response: LLMResponse) -> str | None:  # noqa: ARG002 - for subclasses
+        """Why `response` may not be what it seems, in words for a log; None if nothing is odd."""
         return None
 
     def build_models(self) -> HTTPRequest:
+        """The question which models there are."""
         return HTTPRequest("GET", self._addresses.under_base("/models"), self._headers)
 
     def read_models(self, reply: HTTPReply, now: float) -> list[ModelInfo]:
-        self._check(reply, now)
+        """The models in `reply`."""
+        self.read_health(reply, now)
         return read_model_list(reply, provider=self.name)
 
     def build_health(self) -> HTTPRequest:
+        """A question that costs the server next to nothing."""
         return self.build_models()
 
     def read_health(self, reply: HTTPReply, now: float) -> None:
-        self._check(reply, now)
+        """Nothing, if `reply` is a success."""
+        if not reply.is_success:
+            raise self._error(reply, read_error_body(reply.body), self.config.model, now)
 
     def build_embeddings(self, texts: Sequence[str], model: str) -> HTTPRequest:
+        """The question for a vector for each of `texts`."""
         return self._post("/embeddings", {"model": model, "input": list(texts)}, None)
 
     def read_embeddings(self, count: int, reply: HTTPReply, now: float) -> list[list[float]]:
-        self._check(reply, now)
-        return read_embedding_list(reply, provider=self.name, count=count)
+        """The `count` vectors in `reply`, in the order of the texts."""
+        self.read_health(reply, now)
+        return read_embedding_list(reply, count=count)
 
     def fit_to_show(self, text: str) -> str:
+        """`text` from outside, bounded, on one line and without the provider's secrets."""
         return fit_to_show(text, self._secrets)
 
-    def _check(self, reply: HTTPReply, now: float) -> None:
-        """Nothing for a success, else what it stands for is raised."""
-        if not 200 <= reply.status < 300:
-            raise self._error(reply, None, now)
-
-    def _error(self, reply: HTTPReply, request: LLMRequest | None, now: float) -> LLMError:
-        return read_error(
-            reply,
-            provider=self.name,
-            model=self.config.model if request is None else self.model_for(request),
-            address=self.config.address,
-            now=now,
-            show=self.fit_to_show,
-            messages=() if request is None else request.messages,
-        )
+    def _error(self, reply: HTTPReply, found: ErrorBody, model: str, now: float) -> LLMError:
+        address, show = self.config.address, self.fit_to_show
+        return error_for(reply, found, model=model, address=address, now=now, show=show)
 
     def _options(self, request: LLMRequest, quirks: ServerQuirks) -> dict[str, Any]:
-        """The optional fields, the request's over the configuration's; None takes one out."""
+        """The optional fields that the server takes, the request's over the configuration's."""
         own = {
             "temperature": request.temperature,
             "max_tokens": request.max_tokens,
             "stop": request.stop,
         }
-        merged: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         for layer in (
             self.config.parameters,
             request.parameters,
@@ -175,12 +182,19 @@ class OpenAIAdapter:
         ):
             if any(layer.get(name) is not None for name in TOKEN_CAPS):
                 # A cap is a cap, under whichever name: only the one that wins goes out.
-                merged = {name: value for name, value in merged.items() if name not in TOKEN_CAPS}
-            merged |= layer
-        options = {name: value for name, value in merged.items() if value is not None}
-        if self.default_token_cap is not None and not options.keys() & TOKEN_CAPS:
-            options["max_tokens"] = self.default_token_cap
-        return _kept(options, quirks, self.config.extra_body)
+                options = {name: each for name, each in options.items() if name not in TOKEN_CAPS}
+            options |= layer
+        # None takes a field out.
+        options = {name: value for name, value in options.items() if value is not None}
+        cap = next(iter(TOKEN_CAPS & options.keys()), None)
+        if cap is None and self.default_token_cap is not None:
+            cap, options["max_tokens"] = "max_tokens", self.default_token_cap
+        if cap is not None and quirks.token_cap is not None:
+            options[quirks.token_cap] = options.pop(cap)
+        if quirks.least_request:
+            least = TOKEN_CAPS | self.config.extra_body.keys()
+            options = {name: value for name, value in options.items() if name in least}
+        return {name: value for name, value in options.items() if name not in quirks.dropped}
 
     def _post(self, path: str, body: dict[str, Any], correlation_id: str | None) -> HTTPRequest:
         headers = dict(self._headers)
@@ -208,18 +222,8 @@ class OpenAIAdapter:
         return ValidationError(text, provider=self.name)
 
 
-def _kept(
-    options: dict[str, Any], quirks: ServerQuirks, extra_body: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Those of `options` that the server takes, the token cap under the name that it takes."""
-    cap = next((options[name] for name in sorted(TOKEN_CAPS) if name in options), None)
-    if cap is not None and quirks.cap_name is not None:
-        options = {name: value for name, value in options.items() if name not in TOKEN_CAPS}
-        options[quirks.cap_name] = cap
-    if quirks.is_least:
-        least = TOKEN_CAPS | extra_body.keys()
-        options = {name: value for name, value in options.items() if name in least}
-    return {name: value for name, value in options.items() if name not in quirks.dropped}
+def _said(reply: HTTPReply, request: LLMRequest) -> ErrorBody:
+    return without_quotations(read_error_body(reply.body), request.messages)
 
 
 def _messages(request: LLMRequest, quirks: ServerQuirks) -> Sequence[Message]:

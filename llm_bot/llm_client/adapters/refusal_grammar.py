@@ -7,8 +7,11 @@ comes from chat has been taken out before (`without_quotations`).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from llm_bot.llm_client.adapters.error_body import ErrorBody
 
@@ -36,37 +39,26 @@ _TURNS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ServerQuirks:
+class ServerQuirks(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one model of one server is known to refuse.
 
     Attributes:
-        dropped: Optional fields that are left out.
-        cap_name: The name under which the token cap goes; None for the operator's.
+        dropped: Optional fields that are left out, sorted.
+        token_cap: The name under which the token cap goes; None for the operator's.
         folds_turns: No system message, and no two messages of one role in a row.
-        is_least: Only model, messages, `stream` and the token cap are sent.
+        least_request: Only model, messages, `stream`, the token cap and `extra_body` are sent.
         max_characters: The longest conversation that is sent; None for any.
     """
 
-    dropped: frozenset[str] = frozenset()
-    cap_name: str | None = None
+    dropped: tuple[str, ...] = ()
+    token_cap: str | None = None
     folds_turns: bool = False
-    is_least: bool = False
+    least_request: bool = False
     max_characters: int | None = None
 
-    def shown(self) -> dict[str, object]:
+    def shown(self) -> dict[str, Any]:
         """What differs from what the operator set, for a log or a page."""
-        found: dict[str, object] = {}
-        if self.dropped:
-            found["dropped"] = sorted(self.dropped)
-        if self.cap_name is not None:
-            found["token_cap"] = self.cap_name
-        if self.folds_turns:
-            found["folds_turns"] = True
-        if self.is_least:
-            found["least_request"] = True
-        if self.max_characters is not None:
-            found["max_characters"] = self.max_characters
+        found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
 
@@ -104,22 +96,22 @@ def mended(
     if status in (400, 422):
         named = {name for name in optional if _is_named(name, error)}
         if named:
-            return replace(quirks, dropped=quirks.dropped | named)
-        if cap is not None and quirks.cap_name is None and _is_named(cap, error):
+            return replace(quirks, dropped=tuple(sorted(named.union(quirks.dropped))))
+        if cap is not None and quirks.token_cap is None and _is_named(cap, error):
             (other,) = TOKEN_CAPS - {cap}
-            return replace(quirks, cap_name=other)
+            return replace(quirks, token_cap=other)
     # Chat templates fail with whatever status a server has for errors of its own.
     if can_fold and not quirks.folds_turns and _TURNS.search(said):
         return replace(quirks, folds_turns=True)
-    if status in (400, 422) and optional and not quirks.is_least:
-        return replace(quirks, is_least=True)
+    if status in (400, 422) and optional and not quirks.least_request:
+        return replace(quirks, least_request=True)
     return None
 
 
 def _is_named(field: str, error: ErrorBody) -> bool:
     """Whether the server blames `field`, under its own or another of its names."""
     names = (field, *_OTHER_NAMES.get(field, ()))
-    if any(_top_level(param) == name for param in error.params for name in names):
+    if any(_top_level(param) in names for param in error.params):
         return True
     return any(_as_word(name).search(error.message) for name in names)
 
@@ -133,8 +125,3 @@ def _as_word(name: str) -> re.Pattern[str]:
     """`max_tokens`, `max-tokens`, `max tokens` and `maxTokens` are one."""
     words = re.split(r"_|(?<=[a-z])(?=[A-Z])", name)
     return re.compile(rf"(?<![a-z0-9_]){'[ _-]?'.join(words)}(?![a-z0-9_])", re.IGNORECASE)
-
-
-def is_any(phrases: re.Pattern[str], error: ErrorBody, codes: Iterable[str]) -> bool:
-    """Whether the error has one of `codes`, or says one of `phrases`."""
-    return not error.codes.isdisjoint(codes) or phrases.search(error.message) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -33,8 +35,12 @@ def begin(made: Breaker) -> Ticket:
     return made.begin(object())
 
 
+def rest(made: Breaker, now: float) -> float:
+    return made.free_at(now) - now
+
+
 def ask(asked: Breaker, error: LLMError | None, now: float) -> None:
-    assert asked.admits(now)
+    assert rest(asked, now) == 0
     asked.end(begin(asked), error, now)
 
 
@@ -73,38 +79,36 @@ def test_a_run_of_failures_opens_it():
     ask(made, ConnectionError("a"), 0)
     ask(made, None, 1)
     ask(made, ConnectionError("b"), 2)
-    assert (made.admits(2), made.has_failed, made.is_tripped) == (True, True, False)
+    assert (rest(made, 2), made.has_failed, made.is_tripped) == (0, True, False)
     ask(made, ConnectionError("c"), 3)
-    assert (made.admits(3), made.is_tripped, made.rest_seconds(3)) == (False, True, COOLING)
-    assert not made.admits(32.9)
-    assert made.admits(33)
+    assert (rest(made, 3), made.is_tripped) == (COOLING, True)
+    assert rest(made, 33) == 0
 
 
-def test_one_person_s_line_opens_nothing():
-    """What one request can provoke counts only when three people's lines in a row met it."""
+@pytest.mark.parametrize(
+    ("error", "askers"),
+    [
+        (GenerationError("failed", status=500), ("alice", "bob")),
+        (ConnectionError("refused"), ("alice",)),
+    ],
+)
+def test_one_person_s_line_opens_nothing(error, askers):
+    """What one request can provoke counts when three people's lines in a row met it; what concerns
+    all, when it was more than one call.
+    """
     made = breaker(failures=5)
     for now in range(20):
-        made.end(made.begin(("alice", "bob")[now % 2]), GenerationError("failed", status=500), now)
-    assert made.admits(20)
-    made.end(made.begin("carol"), GenerationError("failed", status=500), 21)
-    assert not made.admits(21)
-
-
-def test_one_call_s_retries_open_nothing():
-    """A connection that fails concerns all, but not within a single call."""
-    made = breaker(failures=2)
-    for now in range(5):
-        made.end(made.begin("alice"), ConnectionError("refused"), now)
-    assert made.admits(5)
-    made.end(made.begin("bob"), ConnectionError("refused"), 6)
-    assert not made.admits(6)
+        made.end(made.begin(askers[now % len(askers)]), error, now)
+    assert rest(made, 20) == 0
+    made.end(made.begin("carol"), error, 21)
+    assert rest(made, 21) == COOLING
 
 
 def test_a_refusal_opens_it_at_once():
     """After a refusal the longer rest begins with the first request."""
     made = breaker()
     ask(made, AuthenticationError("key", status=401), 10)
-    assert made.rest_seconds(10) == REJECTED
+    assert rest(made, 10) == REJECTED
 
 
 def test_one_probe_at_a_time():
@@ -113,16 +117,16 @@ def test_one_probe_at_a_time():
     ask(made, TimeoutError("slow"), 0)
     probe = begin(made)
     assert probe.is_probe
-    assert not made.admits(30)
+    assert made.free_at(30) == math.inf
     made.abandon(probe)
-    assert made.admits(30)
+    assert made.free_at(30) == 30
     made.end(begin(made), None, 31)
-    assert (made.admits(31), made.is_tripped, made.has_failed) == (True, False, False)
+    assert (rest(made, 31), made.is_tripped, made.has_failed) == (0, False, False)
     assert not begin(made).is_probe
 
 
 @pytest.mark.parametrize(
-    ("error", "rest"),
+    ("error", "seconds"),
     [
         (TimeoutError("slow"), COOLING),
         (AuthenticationError("key"), REJECTED),
@@ -131,13 +135,12 @@ def test_one_probe_at_a_time():
         (ValidationError("can't be sent"), 0.0),
     ],
 )
-def test_a_probe_that_fails(error, rest):
+def test_a_probe_that_fails(error, seconds):
     """A failed probe begins the rest anew; one that says nothing lets another try at once."""
     made = breaker(failures=1)
     ask(made, TimeoutError("slow"), 0)
     ask(made, error, 40)
-    assert (made.is_tripped, made.rest_seconds(40)) == (True, rest)
-    assert made.admits(40 + rest)
+    assert (made.is_tripped, rest(made, 40)) == (True, seconds)
 
 
 def test_a_longer_rest_is_never_made_shorter():
@@ -147,69 +150,35 @@ def test_a_longer_rest_is_never_made_shorter():
     made.end(first, AuthenticationError("key"), 0)
     made.end(second, RateLimitError("slow down", retry_after=5.0), 1)
     made.end(third, TimeoutError("slow"), 2)
-    assert made.rest_seconds(2) == 298
+    assert rest(made, 2) == 298
     assert isinstance(made.refusal(2), AuthenticationError)
 
 
-def test_a_pause_asked_for_ends_by_itself():
-    """After a `Retry-After` no probe is needed."""
-    made = breaker()
-    ask(made, RateLimitError("slow down", retry_after=7.0), 0)
-    assert (made.admits(6.9), made.admits(7), begin(made).is_probe) == (False, True, False)
-
-
-@pytest.mark.parametrize("asked", [LONGEST_REST_SECONDS + 1, 1e12])
-def test_a_pause_over_an_hour_is_one_of_an_hour(asked):
-    """A server that asks for days is asked again after an hour (LLM-10)."""
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(7.0, 7.0), (LONGEST_REST_SECONDS + 1, 3600.0), (1e12, 3600.0)]
+)
+def test_a_pause_asked_for_ends_by_itself(asked, seconds):
+    """After a `Retry-After` no probe is needed; one of days is an hour (LLM-10)."""
     made = breaker()
     ask(made, RateLimitError("slow down", retry_after=asked), 0)
-    assert made.rest_seconds(0) == LONGEST_REST_SECONDS
+    assert (rest(made, 0), begin(made).is_probe) == (seconds, False)
 
 
-def test_late_failures_say_nothing_new():
-    """What was sent before a trip and fails after it doesn't lengthen it, nor opens it again."""
+@pytest.mark.parametrize("error", [TimeoutError("slow"), AuthenticationError("key"), None])
+def test_what_was_sent_before_a_trip(error):
+    """Its end says nothing new: it neither closes the breaker, nor lengthens its rest, nor opens
+    it again.
+    """
     made = breaker(failures=1)
-    late = [begin(made) for _ in range(4)]
+    late = [begin(made) for _ in range(3)]
     made.end(begin(made), TimeoutError("slow"), 0)
-    made.end(late[0], TimeoutError("slow"), 20)
-    assert made.rest_seconds(20) == 10
+    made.end(late[0], error, 20)
+    assert (made.is_tripped, rest(made, 20)) == (True, 10)
     probe = begin(made)
-    made.end(late[1], TimeoutError("slow"), 30)
+    made.end(late[1], error, 30)
     made.end(probe, None, 31)
-    assert made.admits(31)
-    made.end(late[2], TimeoutError("slow"), 32)
-    made.end(late[3], AuthenticationError("key"), 33)
-    assert made.admits(33)
-
-
-def test_a_late_refusal_lengthens_the_rest():
-    """While it is open, a refusal says more than the failures did; a success after it even more."""
-    made = breaker(failures=1)
-    late = begin(made)
-    made.end(begin(made), TimeoutError("slow"), 0)
-    made.end(late, AuthenticationError("key"), 10)
-    assert made.rest_seconds(10) == REJECTED
-
-
-def test_a_success_of_the_probe_says_more_than_a_late_refusal():
-    """The refused request was sent long before the one that was answered."""
-    made = breaker(failures=1)
-    late = begin(made)
-    made.end(begin(made), TimeoutError("slow"), 0)
-    probe = begin(made)
-    made.end(late, AuthenticationError("key"), 31)
-    assert made.rest_seconds(31) == REJECTED
-    made.end(probe, None, 32)
-    assert made.admits(32)
-
-
-def test_a_late_success_does_not_close_it():
-    """Only a probe closes it: an answer to what was asked before the trip is no recovery."""
-    made = breaker(failures=1)
-    late = begin(made)
-    made.end(begin(made), TimeoutError("slow"), 0)
-    made.end(late, None, 10)
-    assert (made.is_tripped, made.rest_seconds(10)) == (True, 20)
+    made.end(late[2], error, 32)
+    assert (made.is_tripped, rest(made, 32)) == (False, 0)
 
 
 def test_a_late_request_to_pause_counts():
@@ -220,45 +189,40 @@ def test_a_late_request_to_pause_counts():
     probe = begin(made)
     made.end(late, RateLimitError("slow down", retry_after=10.0), 31)
     made.end(probe, None, 32)
-    assert (made.is_tripped, made.rest_seconds(32)) == (False, 9)
+    assert (made.is_tripped, rest(made, 32)) == (False, 9)
 
 
 def test_no_cooling_at_all():
     """With a cooling of 0 it is only the probe that goes alone."""
     made = Breaker(failures=1, cooling_seconds=0, rejected_seconds=0)
     ask(made, TimeoutError("slow"), 5)
-    assert made.admits(5)
+    assert rest(made, 5) == 0
     begin(made)
-    assert not made.admits(5)
+    assert rest(made, 5) == math.inf
 
 
 def test_a_refusal_says_why_and_for_how_long():
-    """Who can't wait is told what began the rest, in the class of its cause, and gets his own."""
+    """Who can't wait is told what began the rest, in the class of its cause, and gets his own,
+    without the traceback, whose frames hold the conversation.
+    """
     made = breaker(failures=1)
     cause = RateLimitError("slow down", provider="openai", status=429, retry_after=25.0)
-    ask(made, cause, 0)
+    try:
+        raise cause from OSError("no")
+    except RateLimitError:
+        ask(made, cause, 0)
     refusal = made.refusal(5.5)
     assert type(refusal) is RateLimitError
-    assert str(refusal) == "openai: slow down (HTTP 429); not asked again for 25 s"
+    assert str(refusal) == "openai: slow down; not asked again for 25 s (HTTP 429)"
     assert (refusal.provider, refusal.status, refusal.code) == ("openai", 429, "rate_limited")
     assert (refusal.retryable, refusal.retry_after, refusal.attempts) == (True, 24.5, 0)
+    assert (refusal.__traceback__, refusal.__cause__, refusal.__context__) == (None, None, None)
     assert made.refusal(5.5) is not refusal
     assert str(cause) == "openai: slow down (HTTP 429)"
     begin(made)
     probing = made.refusal(40)
-    assert str(probing).endswith("; another request is finding out whether that is over")
+    assert "another request is finding out whether that is over" in str(probing)
     assert probing.retry_after is None
-
-
-def test_what_began_the_rest_is_kept_without_its_traceback():
-    """A traceback holds the frames, and those the conversation."""
-    made = breaker(failures=1)
-    try:
-        raise ConnectionError("refused") from OSError("no")
-    except ConnectionError as exc:
-        made.end(begin(made), exc, 0)
-    refusal = made.refusal(0)
-    assert (refusal.__traceback__, refusal.__cause__, refusal.__context__) == (None, None, None)
 
 
 def test_a_refusal_without_a_cause():
@@ -296,42 +260,43 @@ class BreakerMachine(RuleBasedStateMachine):
             Verdict.PROVOKED: cooling,
             Verdict.REJECTED: rejected,
         }
-        self.failures = failures
         self.now = 0.0
-        self.open: list[tuple[Ticket, bool]] = []
+        self.open: list[Ticket] = []
         self.asked_until = 0.0
-        self.run_length = 0
 
     @property
     def rests_until(self) -> float:
-        return self.now + self.made.rest_seconds(self.now)
+        return max(self.now, self.made._rests_until)
+
+    @property
+    def is_free(self) -> bool:
+        return self.made.free_at(self.now) == self.now
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 7.0, 30.0, 299.0, 3600.0]))
     def pass_time(self, seconds):
         self.now += seconds
 
-    @precondition(lambda self: self.made.admits(self.now))
+    @precondition(lambda self: self.is_free)
     @rule()
     def begin(self):
         ticket = begin(self.made)
         assert ticket.is_probe == self.made.is_tripped
-        self.open.append((ticket, self.made.is_tripped))
+        self.open.append(ticket)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), error=ENDS)
     def end(self, data, error):
-        ticket, _ = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        ticket = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
         before, was_tripped = self.rests_until, self.made.is_tripped
         self.made.end(ticket, error, self.now)
         asked = min(error.retry_after or 0.0, LONGEST_REST_SECONDS) if error else 0.0
         self.asked_until = max(self.asked_until, self.now + asked if asked else 0.0)
         verdict = verdict_of(error)
+        assert self.rests_until >= before
+        assert self.made.is_tripped >= (was_tripped and verdict is not Verdict.ALIVE)
         if ticket.is_probe and verdict is Verdict.ALIVE:
             assert not self.made.is_tripped
             assert self.rests_until == max(self.now, self.asked_until)
-        else:
-            assert self.rests_until >= before
-            assert self.made.is_tripped >= was_tripped
         if ticket.is_probe and verdict in self.trip_seconds:
             assert self.made.is_tripped
             assert self.rests_until >= self.now + self.trip_seconds[verdict]
@@ -341,40 +306,27 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def abandon(self, data):
-        ticket, _ = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        ticket = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
         before = self.rests_until
         self.made.abandon(ticket)
         assert self.rests_until == before
 
-    @precondition(lambda self: not self.made.is_tripped and self.made.admits(self.now))
-    @rule()
-    def fail_until_it_opens(self):
-        for _ in range(self.failures):
-            if not self.made.is_tripped:
-                self.made.end(begin(self.made), TimeoutError("slow"), self.now)
-        assert self.made.is_tripped
-
     @invariant()
     def one_probe_at_most(self):
-        probes = [ticket for ticket, _ in self.open if ticket.is_probe]
-        assert len(probes) <= 1
-        assert not (probes and self.made.admits(self.now))
-
-    @invariant()
-    def never_before_the_rest_is_over(self):
-        if self.now < self.asked_until or self.made.rest_seconds(self.now):
-            assert not self.made.admits(self.now)
+        probes = sum(ticket.is_probe for ticket in self.open)
+        assert probes <= 1
+        assert not (probes and self.is_free)
 
     @invariant()
     def never_shut_for_good(self):
-        if not any(ticket.is_probe for ticket, _ in self.open):
-            assert self.made.admits(self.rests_until)
-            assert self.made.rest_seconds(self.now) <= LONGEST_REST_SECONDS
+        if not any(ticket.is_probe for ticket in self.open):
+            assert self.made.free_at(self.rests_until) == self.rests_until
+            assert self.rests_until - self.now <= LONGEST_REST_SECONDS
 
     @invariant()
     def always_an_explanation(self):
         refusal = self.made.refusal(self.now)
-        assert (refusal.retry_after or 0.0) == self.made.rest_seconds(self.now)
+        assert (refusal.retry_after or 0.0) == self.rests_until - self.now
 
 
 BreakerMachine.TestCase.settings = settings(max_examples=60, deadline=None)

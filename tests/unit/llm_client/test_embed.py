@@ -9,14 +9,11 @@ import pytest
 from llm_bot.llm_client import (
     AuthenticationError,
     GenerationError,
-    LLMClient,
     ModelNotFoundError,
     ValidationError,
 )
-from llm_bot.llm_client.adapters import get_adapter
-from llm_bot.llm_client.calls import EmbeddingCall
-from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, Stall, chat
-from tests.unit.llm_client.support import ManualClock, config, request
+from tests.unit.llm_client.scripted_server import Answer, Stall, chat
+from tests.unit.llm_client.support import request
 
 
 def vectors(*numbers: float) -> Answer:
@@ -25,46 +22,26 @@ def vectors(*numbers: float) -> Answer:
     return Answer(body={"data": entries[::-1]})
 
 
-@pytest.fixture
-def make(server: ScriptedServer, other: ScriptedServer, clock: ManualClock):
-    """Makes a client of two scripted servers that waits no backoff."""
-
-    def make_client(on_attempt=None, **changes) -> LLMClient:
-        fallback = config(base_url=f"{other.url}/v1")
-        made = config(base_url=f"{server.url}/v1", fallbacks=[fallback], **changes)
-        return LLMClient(made, clock=clock, rng=lambda: 0.0, on_attempt=on_attempt)
-
-    return make_client
-
-
 async def test_portions_and_order(server, make):
     """Many texts go in portions of 16, and their vectors come back in their order."""
     texts = [f"text {number}" for number in range(40)]
     server.script(vectors(*range(16)), vectors(*range(16, 32)), vectors(*range(32, 40)))
     async with make() as client:
         assert await client.embed(texts) == [[float(number)] for number in range(40)]
+        assert await client.embed([]) == []
     sent = [each.json["input"] for each in server.requests]
     assert [len(portion) for portion in sent] == [16, 16, 8]
     assert [text for portion in sent for text in portion] == texts
     assert {each.path for each in server.requests} == {"/v1/embeddings"}
 
 
-@pytest.mark.parametrize(
-    ("model", "asked"), [(None, "asked-model"), ("embedding-model", "embedding-model")]
-)
-async def test_the_model(server, make, model, asked):
+async def test_the_model(server, make):
     """The configured one, or the one that is named."""
-    server.script(vectors(1))
+    server.script(vectors(1), vectors(1))
     async with make() as client:
-        await client.embed(["a"], model=model)
-    assert server.requests[0].json["model"] == asked
-
-
-async def test_nothing_to_embed(server, make):
-    """No text, no request."""
-    async with make() as client:
-        assert await client.embed([]) == []
-    assert server.requests == []
+        await client.embed(["a"])
+        await client.embed(["a"], model="embedding-model")
+    assert [each.json["model"] for each in server.requests] == ["asked-model", "embedding-model"]
 
 
 async def test_a_single_text_is_refused(server, make):
@@ -79,7 +56,7 @@ async def test_it_is_repeated_but_never_elsewhere(server, other, make):
     """What may pass is repeated; the fallback's vectors would mean something else (LLM-19)."""
     heard: list[object] = []
     server.script(Answer(503), vectors(1), Answer(401))
-    async with make(on_attempt=heard.append) as client:
+    async with make(other=other, on_attempt=heard.append) as client:
         assert await client.embed(["a"]) == [[1.0]]
         with pytest.raises(AuthenticationError):
             await client.embed(["a"])
@@ -96,12 +73,14 @@ async def test_all_or_nothing(server, make):
     assert caught.value.attempts == len(caught.value.attempt_log) == 4
 
 
-async def test_a_server_without_embeddings_still_chats(server, make):
-    """That it knows no such path says nothing about its answers."""
-    server.script(Answer(404), chat("still here"))
+@pytest.mark.parametrize("body", [b"", {"error": "model asked-model does not exist"}])
+async def test_a_server_without_embeddings_still_chats(server, make, body):
+    """That it knows no such path, or its model makes none, says nothing about its answers."""
+    server.script(Answer(404, body), chat("still here"))
     async with make() as client:
         with pytest.raises(ModelNotFoundError):
             await client.embed(["a"])
+        assert client.states == {"openai": "up"}
         assert (await client.generate(request())).provider == "openai"
 
 
@@ -115,17 +94,3 @@ async def test_cancelling(server, make):
         await asyncio.wait([asking])
         await server.wait_for_no_connection()
         assert await client.embed(["a"]) == [[1.0]]
-
-
-async def test_a_client_that_is_not_open(make):
-    """It can't be asked."""
-    with pytest.raises(RuntimeError, match="open"):
-        await make().embed(["a"])
-
-
-def test_elsewhere_it_would_be_another_model():
-    """A model's name is the first provider's alone, here as for answers."""
-    question = EmbeddingCall(["a"], "embedding-model")
-    adapter = get_adapter(config())
-    assert question.model(adapter) == "embedding-model"
-    assert question.for_fallback().model(adapter) == "asked-model"

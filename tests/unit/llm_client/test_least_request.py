@@ -67,15 +67,17 @@ def error(message: str, **more: Any) -> dict[str, Any]:
 )
 def test_fields_that_are_named_are_left_out(body, dropped):
     """Under their own or another known name, wherever the server says it."""
-    assert mended(400, body) == ServerQuirks(dropped=frozenset(dropped))
+    assert mended(400, body) == ServerQuirks(dropped=tuple(sorted(dropped)))
 
 
 def test_the_cap_goes_under_its_other_name():
     """It is never left out; a second refusal of it is mended by nothing but the least."""
     body = error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
     first = mended(400, body)
-    assert first == ServerQuirks(cap_name="max_completion_tokens")
-    assert mended(400, body, first) == ServerQuirks(cap_name="max_completion_tokens", is_least=True)
+    assert first == ServerQuirks(token_cap="max_completion_tokens")
+    assert mended(400, body, first) == ServerQuirks(
+        token_cap="max_completion_tokens", least_request=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,16 +116,16 @@ def test_turns_are_folded(status, message):
     """Where folding changes anything, whichever status a template fails with."""
     turns = [Message("system", "Be kind."), Message("user", "Hello")]
     assert mended(status, error(message), messages=turns) == ServerQuirks(folds_turns=True)
-    assert mended(status, error(message)) in (None, ServerQuirks(is_least=True))
+    assert mended(status, error(message)) in (None, ServerQuirks(least_request=True))
 
 
 def test_a_refusal_that_names_nothing_gets_the_least():
     """Only once, only under 400 and 422, and `extra_body` stays."""
-    assert mended(400, b"bad request") == ServerQuirks(is_least=True)
-    assert mended(400, b"bad request", ServerQuirks(is_least=True)) is None
+    assert mended(400, b"bad request") == ServerQuirks(least_request=True)
+    assert mended(400, b"bad request", ServerQuirks(least_request=True)) is None
     assert mended(500, b"bad request") is None
     adapter = get_adapter(config(parameters=SENT, extra_body={"think": False}))
-    body = json.loads(adapter.build_chat(request(), ServerQuirks(is_least=True)).body)
+    body = json.loads(adapter.build_chat(request(), ServerQuirks(least_request=True)).body)
     assert set(body) == {"model", "messages", "stream", "max_tokens", "think"}
 
 
@@ -179,7 +181,7 @@ async def test_what_worked_is_remembered(caplog):
         async with LLMClient(config(base_url=server.url, parameters={"seed": 1})) as client:
             for _ in range(2):
                 await client.generate(request())
-            assert client.quirks == {"openai": {"asked-model": {"dropped": ["seed"]}}}
+            assert client.quirks == {"openai": {"asked-model": {"dropped": ("seed",)}}}
     (told,) = [each for each in caplog.records if each.message == "llm.request_adapted"]
     assert vars(told)["said"] == ["no"]
     assert [("seed" in each.json) for each in server.requests] == [True, False, False]

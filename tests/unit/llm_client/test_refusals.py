@@ -43,32 +43,21 @@ def refusal(status, body=b"", **headers):
     ("status", "kind", "retryable", "code", "outcome"),
     [
         (301, ConfigurationError, False, "redirect", "rejected"),
-        (302, ConfigurationError, False, "redirect", "rejected"),
-        (307, ConfigurationError, False, "redirect", "rejected"),
         (308, ConfigurationError, False, "redirect", "rejected"),
         (400, ValidationError, False, "validation", "rejected"),
         (401, AuthenticationError, False, "authentication", "rejected"),
         (402, RateLimitError, False, "quota", "rate_limited"),
         (403, AuthenticationError, False, "authentication", "rejected"),
         (404, ModelNotFoundError, False, "wrong_address", "rejected"),
-        (405, ValidationError, False, "validation", "rejected"),
         (408, TimeoutError, True, "timeout", "timeout"),
         (409, GenerationError, True, "server_error", "error"),
-        (413, ValidationError, False, "validation", "rejected"),
-        (415, ValidationError, False, "validation", "rejected"),
         (418, ValidationError, False, "validation", "rejected"),
-        (422, ValidationError, False, "validation", "rejected"),
         (425, GenerationError, True, "server_error", "error"),
         (429, RateLimitError, True, "rate_limited", "rate_limited"),
-        (451, ValidationError, False, "validation", "rejected"),
         (500, GenerationError, True, "server_error", "error"),
-        (501, GenerationError, True, "server_error", "error"),
-        (502, GenerationError, True, "server_error", "error"),
-        (503, GenerationError, True, "server_error", "error"),
         (504, TimeoutError, True, "timeout", "timeout"),
         (529, GenerationError, True, "server_error", "error"),
         (600, ValidationError, False, "validation", "rejected"),
-        (999, ValidationError, False, "validation", "rejected"),
     ],
 )
 def test_status(status, kind, retryable, code, outcome):
@@ -76,7 +65,7 @@ def test_status(status, kind, retryable, code, outcome):
     error = refusal(status)
     assert type(error) is kind
     assert (error.retryable, error.code, error.outcome) == (retryable, code, outcome)
-    assert (error.provider, error.status) == ("openai", status)
+    assert error.status == status
     assert f"(HTTP {status})" in str(error)
 
 
@@ -85,14 +74,6 @@ def test_the_rule_of_retries_for_every_status(status):
     """408, 409, 425, 429 and 5xx may be retried, and nothing else (ASK-5)."""
     may = status in (408, 409, 425, 429) or 500 <= status < 600
     assert refusal(status).retryable is may
-
-
-@pytest.mark.parametrize("place", ["code", "type"])
-def test_a_spent_quota_is_not_retried(place):
-    """429 with `insufficient_quota` doesn't pass."""
-    error = refusal(429, {"error": {"message": "pay up", place: "insufficient_quota"}})
-    assert isinstance(error, RateLimitError)
-    assert (error.retryable, error.code) == (False, "quota")
 
 
 @pytest.mark.parametrize("status", [400, 409, 422])
@@ -190,192 +171,109 @@ def test_a_404_of_the_model_or_the_path(body):
     assert type(refusal(404, body)) is ModelNotFoundError
 
 
-BY_PROVIDER = [
-    pytest.param(
-        429,
-        {
-            "error": {
-                "message": "You exceeded your current quota, please check your plan and billing.",
-                "type": "insufficient_quota",
-                "param": None,
-                "code": "insufficient_quota",
-            }
-        },
-        (RateLimitError, False, None),
-        id="OpenAI: quota",
-    ),
-    pytest.param(
-        429,
-        {
-            "error": {
-                "message": "Rate limit reached for gpt-4o in organization o on requests per min."
-                " Limit: 3, Used: 3. Please try again in 20s.",
-                "type": "requests",
-                "param": None,
-                "code": "rate_limit_exceeded",
-            }
-        },
-        (RateLimitError, True, 20.0),
-        id="OpenAI: rate",
-    ),
-    pytest.param(
-        401,
-        {
-            "error": {
-                "message": "Incorrect API key provided.",
-                "type": "invalid_request_error",
-                "param": None,
-                "code": "invalid_api_key",
-            }
-        },
-        (AuthenticationError, False, None),
-        id="OpenAI: key",
-    ),
-    pytest.param(
-        400,
-        {
-            "error": {
-                "message": "This model's maximum context length is 8192 tokens.",
-                "type": "invalid_request_error",
-                "param": "messages",
-                "code": "context_length_exceeded",
-            }
-        },
-        (ValidationError, False, None),
-        id="OpenAI: context",
-    ),
-    pytest.param(
-        404,
-        {
-            "error": {
-                "message": 'model "x" not found, try pulling it first',
-                "type": "api_error",
-                "param": None,
-                "code": None,
-            }
-        },
-        (ModelNotFoundError, False, None),
-        id="Ollama: model",
-    ),
-    pytest.param(
-        404,
-        {
-            "error": {
-                "message": "No models loaded. Please load a model in the developer page.",
-                "type": "invalid_request_error",
-                "param": "model",
-                "code": "model_not_found",
-            }
-        },
-        (GenerationError, True, None),
-        id="LM Studio: model",
-    ),
-    pytest.param(
-        404,
-        {"error": "404 Client Error. Repository Not Found for url: https://huggingface.co/x"},
-        (ModelNotFoundError, False, None),
-        id="mlx_lm: model",
-    ),
-    pytest.param(
-        400,
-        {"error": "max_tokens must be a non-negative integer"},
-        (ValidationError, False, None),
-        id="mlx_lm: value",
-    ),
-    pytest.param(
-        500,
-        {"detail": "Generation failed: out of memory"},
-        (GenerationError, True, None),
-        id="mlx_vlm: failure",
-    ),
-    pytest.param(
-        503,
-        {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}},
-        (GenerationError, True, None),
-        id="llama.cpp: loading",
-    ),
-    pytest.param(
-        401,
-        {"error": "Unauthorized"},
-        (AuthenticationError, False, None),
-        id="vLLM: key",
-    ),
-    pytest.param(
-        404,
-        {
-            "object": "error",
-            "message": "The model `x` does not exist.",
-            "type": "NotFoundError",
-            "param": None,
-            "code": 404,
-        },
-        (ModelNotFoundError, False, None),
-        id="vLLM: model",
-    ),
-    pytest.param(
-        400,
-        {
-            "error": {
-                "message": "/chat/completions: Invalid model name passed in model=x.",
-                "type": "invalid_request_error",
-                "param": "model",
-                "code": "400",
-            }
-        },
-        (ModelNotFoundError, False, None),
-        id="LiteLLM: model",
-    ),
-    pytest.param(
-        402,
-        {"error": {"message": "Insufficient credits. Add more.", "code": 402}, "user_id": "u"},
-        (RateLimitError, False, None),
-        id="OpenRouter: credits",
-    ),
-    pytest.param(
-        429,
-        {
-            "error": {
-                "message": "Provider returned error",
-                "code": 429,
-                "metadata": {"raw": "x is rate-limited upstream. Please retry in 7s."},
-            }
-        },
-        (RateLimitError, True, 7.0),
-        id="OpenRouter: upstream",
-    ),
-    pytest.param(
-        429,
-        {
-            "error": {
-                "message": "Rate limit reached for model `m` on tokens per day (TPD): Limit 100000,"
-                " Used 99500, Requested 619. Please try again in 1m42.6s.",
-                "type": "tokens",
-                "code": "rate_limit_exceeded",
-            }
-        },
-        (RateLimitError, True, 60.0),  # words count for a minute at most
-        id="Groq: rate",
-    ),
-    pytest.param(
-        429,
-        [{"error": {"code": 429, "message": "Quota exceeded. Please retry in 26.5s."}}],
-        (RateLimitError, True, 26.5),
-        id="Gemini: rate",
-    ),
-    pytest.param(
-        529,
-        {"error": {"message": "Overloaded", "type": "overloaded_error"}},
-        (GenerationError, True, None),
-        id="Anthropic: overload",
-    ),
-]
+def said(message, **more):
+    return {"error": {"message": message, **more}}
 
 
-@pytest.mark.parametrize(("status", "body", "expected"), BY_PROVIDER)
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        pytest.param(
+            429,
+            said("You exceeded your current quota.", type="insufficient_quota"),
+            (RateLimitError, "quota", None),
+            id="OpenAI: quota",
+        ),
+        pytest.param(
+            429,
+            said("Rate limit reached. Please try again in 20s.", code="rate_limit_exceeded"),
+            (RateLimitError, "rate_limited", 20.0),
+            id="OpenAI: rate",
+        ),
+        pytest.param(
+            404,
+            said('model "asked-model" not found, try pulling it first', type="api_error"),
+            (ModelNotFoundError, "model_not_found", None),
+            id="Ollama: model",
+        ),
+        pytest.param(
+            404,
+            said("No models loaded. Please load one.", param="model", code="model_not_found"),
+            (GenerationError, "loading", None),
+            id="LM Studio: loading",
+        ),
+        pytest.param(
+            404,
+            {"error": "404 Client Error. Repository Not Found for url: https://h/asked-model"},
+            (ModelNotFoundError, "model_not_found", None),
+            id="mlx_lm: model",
+        ),
+        pytest.param(
+            503,
+            said("Loading model", type="unavailable_error", code=503),
+            (GenerationError, "loading", None),
+            id="llama.cpp: loading",
+        ),
+        pytest.param(
+            404,
+            {"object": "error", "message": "The model `x` does not exist.", "code": 404},
+            (ModelNotFoundError, "wrong_address", None),
+            id="vLLM: another model",
+        ),
+        pytest.param(
+            400,
+            said("/chat/completions: Invalid model name passed in model=x.", code="400"),
+            (ModelNotFoundError, "model_not_found", None),
+            id="LiteLLM: model",
+        ),
+        pytest.param(
+            429,
+            said("Provider returned error", metadata={"raw": "Please retry in 7s."}),
+            (RateLimitError, "rate_limited", 7.0),
+            id="OpenRouter: upstream",
+        ),
+        pytest.param(
+            429,
+            said("Rate limit reached. Please try again in 1m42.6s.", type="tokens"),
+            (RateLimitError, "rate_limited", 60.0),  # words count for a minute at most
+            id="Groq: rate",
+        ),
+        pytest.param(
+            429,
+            [said("Quota exceeded. Please retry in 26.5s.", code=429)],
+            (RateLimitError, "rate_limited", 26.5),
+            id="Gemini: rate",
+        ),
+        pytest.param(
+            400,
+            [said("API key not valid.", details=[{"reason": "API_KEY_INVALID"}])],
+            (AuthenticationError, "authentication", None),
+            id="Gemini: key",
+        ),
+        pytest.param(
+            400,
+            said("Your credit balance is too low"),
+            (RateLimitError, "quota", None),
+            id="Anthropic: credit",
+        ),
+        pytest.param(
+            400,
+            said("Tool choice is none, but model called a tool", code="tool_use_failed"),
+            (GenerationError, "tool_use_failed", None),
+            id="Groq: tool use",
+        ),
+        pytest.param(
+            200,
+            said("Upstream error: error code: 503"),
+            (GenerationError, "server_error", None),
+            id="a status in words",
+        ),
+    ],
+)
 def test_what_servers_say(status, body, expected):
     """The refusals that servers are known for, as they write them."""
     error = refusal(status, body)
-    assert (type(error), error.retryable, error.retry_after) == expected
+    assert (type(error), error.code, error.retry_after) == expected
 
 
 @pytest.mark.parametrize(
@@ -389,11 +287,11 @@ def test_a_wait_in_the_body(status, header, wait):
 
 
 def test_retry_after():
-    """The header is read, as seconds or against the time of now."""
+    """The header is read, as seconds or against the time of now; then those of limits (LLM-5)."""
     assert refusal(429, retry_after="7").retry_after == 7.0
-    date = "Thu, 01 Jan 1970 00:02:00 GMT"
-    assert refusal(503, retry_after=date).retry_after == 20.0
-    assert refusal(503).retry_after is None
+    assert refusal(503, retry_after="Thu, 01 Jan 1970 00:02:00 GMT").retry_after == 20.0
+    assert refusal(503, x_ratelimit_reset="7").retry_after == 7.0
+    assert refusal(500, x_ratelimit_reset="7").retry_after is None
 
 
 @pytest.mark.parametrize(
@@ -415,7 +313,7 @@ def test_retry_after():
 )
 def test_what_the_server_said_is_in_the_text(body, said):
     """The message is found wherever servers put it, and shown on one line."""
-    assert str(refusal(400, body)) == f"openai: {said} (HTTP 400)"
+    assert str(refusal(400, body)) == f"{said} (HTTP 400)"
 
 
 @pytest.mark.parametrize(
@@ -424,7 +322,7 @@ def test_what_the_server_said_is_in_the_text(body, said):
 )
 def test_a_body_that_says_nothing(body):
     """Without a message the text is the client's own."""
-    assert str(refusal(400, body)) == "openai: the request is refused (HTTP 400)"
+    assert str(refusal(400, body)) == "the request is refused (HTTP 400)"
 
 
 def test_the_text_is_bounded():
