@@ -10,7 +10,7 @@ goes back.
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from enum import StrEnum
 
@@ -66,10 +66,10 @@ class Refusal(msgspec.Struct, frozen=True):
 class History:
     """When something happened, oldest first, and how much is under way."""
 
-    __slots__ = ("_keep_seconds", "_stamps", "held", "touched")
+    __slots__ = ("_keep_seconds", "_stamps", "held", "touched")  # one for each user of an hour
 
     def __init__(self) -> None:
-        self._stamps: deque[float] = deque()
+        self._stamps: list[float] = []
         self._keep_seconds = 0.0
         self.held = 0
         self.touched = 0.0
@@ -79,12 +79,11 @@ class History:
 
     def used(self, window_seconds: float, now: float) -> int:
         """How much counts in a window of that length: what happened in it, and what is held."""
-        count = self.held
-        for stamp in reversed(self._stamps):
-            if stamp + window_seconds <= now:
-                break
-            count += 1
-        return count
+        return self.held + len(self._stamps) - self._ended(window_seconds, now)
+
+    def _ended(self, window_seconds: float, now: float) -> int:
+        """How many of the oldest don't count any more in a window of that length."""
+        return bisect_right(self._stamps, now, key=window_seconds.__add__)
 
     def frees_in(self, limit: Limit, now: float) -> float | None:
         """Seconds until the window has room; None where what is held fills it."""
@@ -106,9 +105,7 @@ class History:
     def prune(self, now: float) -> None:
         """Forget what no window can reach any more."""
         self.touched = now
-        stamps, keep = self._stamps, self._keep_seconds
-        while stamps and stamps[0] + keep <= now:
-            stamps.popleft()
+        del self._stamps[: self._ended(self._keep_seconds, now)]
 
     def is_idle(self, now: float) -> bool:
         return not self.held and now - self.touched > max(IDLE_SECONDS, self._keep_seconds)
@@ -119,8 +116,6 @@ class Permit:
 
     Each of `send`, `spend` and `give_back` does its part once; doing it again changes nothing.
     """
-
-    __slots__ = ("_others", "_room")
 
     def __init__(self, room: list[History], others: list[History]) -> None:
         self._room = room
