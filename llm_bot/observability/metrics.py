@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -16,7 +17,7 @@ from llm_bot.observability.room_metrics import room_families
 from llm_bot.ports import Bus, Clock
 from llm_bot.rate_limiter import RateLimiter
 from llm_bot.room import Room
-from llm_bot.room.tally import SECONDS, Counts, Histogram, Tally
+from llm_bot.room.tally import SECONDS, Histogram, Tally
 
 
 class Metrics(Collector):
@@ -45,10 +46,10 @@ class Metrics(Collector):
         self._outbound_depth = outbound_depth
         self._log_lines_lost = log_lines_lost
         self.is_model_available = True
-        self._requests: Counts[Values] = Counts()
-        self._retries: Counts[Values] = Counts()
-        self._fallbacks: Counts[Values] = Counts()
-        self._tokens: Counts[Values] = Counts()
+        self._requests: Counter[Values] = Counter()
+        self._retries: Counter[Values] = Counter()
+        self._fallbacks: Counter[Values] = Counter()
+        self._tokens: Counter[Values] = Counter()
         self._request_seconds: dict[Values, Histogram] = {}
         self._reloads: dict[Values, int] = {("ok",): 0, ("failed",): 0}
         self._is_last_reload_ok = True
