@@ -14,14 +14,14 @@ import yaml
 from tests.servers import LOOPBACK, Server
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "prometheus"
-INTERVAL = "500ms"
-HTTP_SECONDS = 10.0
+INTERVAL = "1s"
+HTTP_SECONDS = 60.0
 
 Sample = tuple[dict[str, str], float]
 
 
 class Prometheus(Server):
-    """Scrapes `target` ("host:port") and evaluates the rules twice a second."""
+    """Scrapes `target` ("host:port") and evaluates the rules once a second."""
 
     program = package = "prometheus"
 

@@ -18,31 +18,6 @@ BOARD = json.loads(build.DASHBOARD.read_text(encoding="utf-8"))
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-# The keys that Grafana has, as far as they are used: compared once with grafana-foundation-sdk.
-PANEL_KEYS = {
-    "datasource",
-    "description",
-    "fieldConfig",
-    "gridPos",
-    "id",
-    "options",
-    "targets",
-    "title",
-    "type",
-}
-TARGET_KEYS = {"datasource", "editorMode", "expr", "instant", "legendFormat", "range", "refId"}
-OPTIONS = {
-    "timeseries": {"legend", "tooltip"},
-    "stat": {
-        "colorMode",
-        "graphMode",
-        "justifyMode",
-        "orientation",
-        "reduceOptions",
-        "textMode",
-    },
-}
-
 
 def test_the_file_is_what_the_script_makes():
     """Whoever changes one of them sees it here: python -m deploy.grafana.build writes the file."""
@@ -77,10 +52,7 @@ def test_panels_lie_beside_each_other():
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_panel_is_complete(panel):
-    """Known keys only, words for whoever looks, and every question goes to the chosen source."""
-    assert panel.keys() == PANEL_KEYS
-    assert panel["options"].keys() == OPTIONS[panel["type"]]
-    assert panel["fieldConfig"].keys() == {"defaults", "overrides"}
+    """Words for whoever looks, and every question goes to the chosen source."""
     assert panel["title"]
     assert panel["description"]
     assert panel["datasource"] == SOURCE
@@ -88,7 +60,6 @@ def test_panel_is_complete(panel):
     refs = [target["refId"] for target in panel["targets"]]
     assert len(set(refs)) == len(refs)
     for target in panel["targets"]:
-        assert target.keys() == TARGET_KEYS
         assert target["datasource"] == SOURCE
         assert target["instant"] is (panel["type"] == "stat")
         assert target["range"] is not target["instant"]

@@ -32,42 +32,6 @@ from tests.unit import builders
 PREFIX = "llm_bot_"
 REQUEST = LLMRequest([Message("user", "hello")])
 
-# design/interfaces.md, as far as it exists now.
-PROMISED = {
-    "events_received": ("counter", {"event_type", "channel"}),
-    "events_dropped": ("counter", {"reason"}),
-    "triggers_evaluated": ("counter", {"trigger_type", "channel"}),
-    "triggers_fired": ("counter", {"trigger_type", "channel"}),
-    "triggers_suppressed": ("counter", {"trigger_type", "reason", "channel"}),
-    "decisions": ("counter", {"outcome", "channel"}),
-    "config_reloads": ("counter", {"result"}),
-    "config_last_reload_successful": ("gauge", set()),
-    "llm_requests": ("counter", {"provider", "model", "status"}),
-    "llm_retries": ("counter", {"provider"}),
-    "llm_fallbacks": ("counter", {"provider"}),
-    "insights": ("counter", {"kind", "channel"}),
-    "response_relevance_score": ("histogram", {"channel"}),
-    "llm_tokens": ("counter", {"provider", "model", "kind"}),
-    "llm_request_duration_seconds": ("histogram", {"provider", "model"}),
-    "responses_sent": ("counter", {"target_type", "channel"}),
-    "responses_filtered": ("counter", {"reason", "channel"}),
-    "deliveries": ("counter", {"result", "channel"}),
-    "response_length_characters": ("histogram", {"channel"}),
-    "reply_duration_seconds": ("histogram", {"channel"}),
-    "event_processing_seconds": ("histogram", set()),
-    "context_window_size": ("gauge", {"channel"}),
-    "reply_queue_depth": ("gauge", {"channel"}),
-    "rate_limit_remaining": ("gauge", {"limit_type", "channel"}),
-    "nats_connected": ("gauge", set()),
-    "llm_api_available": ("gauge", set()),
-    "active_channels": ("gauge", set()),
-    "outbound_buffer_depth": ("gauge", set()),
-    "log_lines_lost": ("counter", set()),
-    "nats_reconnects": ("counter", set()),
-    "clock_skew_seconds": ("gauge", {"channel"}),
-    "build_info": ("gauge", {"version", "python"}),
-}
-
 
 class Scene:
     """One room, its numbers, and their metrics."""
@@ -133,28 +97,6 @@ async def scene():
     await scene.bus.close()
 
 
-@pytest.mark.parametrize("name", PROMISED)
-async def test_metric_has_its_promised_type_and_labels(scene, name):
-    """Every name of the page of interfaces, with its type and exactly its labels."""
-    scene.live_through_everything()
-    scene.metrics.note_response(llm_response("Hi."))
-    kind, labels = PROMISED[name]
-    family = scene.families()[PREFIX + name]
-    assert family.type == kind
-    assert family.documentation
-    found = {frozenset(sample.labels) - {"le"} for sample in family.samples}
-    # `_created` and such don't exist here: one label set for all samples.
-    assert {frozenset(each) for each in found} == {frozenset(labels)}
-
-
-async def test_nothing_else_is_exported(scene):
-    """What isn't on the page isn't there, nor when a counter began, but what processes have."""
-    # OBS-17
-    scene.live_through_everything()
-    names = {name.removeprefix(PREFIX) for name in scene.families()}
-    assert {name for name in names - set(PROMISED) if not name.startswith("process_")} == set()
-
-
 async def test_labels_never_hold_what_users_said_or_are_called(scene):
     """Label values come from closed sets or the configuration, never from users or the network."""
     # OBS-1
@@ -204,7 +146,8 @@ def test_value_on_a_bound_belongs_to_its_bucket():
 
 
 async def test_closed_sets_are_there_from_the_start(scene):
-    """What may be counted is there with 0: a counter that comes with its first event hides it."""
+    """What may be counted is there with 0: a counter that comes with its first event hides it
+    (OBS-17)."""
     room = {"channel": "MyChannel"}
     for outcome in Outcome:
         assert scene.value("decisions_total", outcome=outcome.value, **room) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from llm_bot.decisions import Outcome
+from llm_bot.decisions import Gate, ReplyRecord
 from llm_bot.observability.queries import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -99,30 +99,9 @@ async def test_a_record_in_full(stage):
     assert view["time"].endswith("Z")
     assert view["sentence"] == "alice named the bot and got an answer."
     assert (view["text"], view["length"]) == ("hey MyBot", 9)
-    assert view["reply"].keys() >= {
-        "provider",
-        "model",
-        "attempts",
-        "prompt_tokens",
-        "completion_tokens",
-        "queued_seconds",
-        "model_seconds",
-        "total_seconds",
-        "filters",
-        "relevance",
-        "delivery",
-    }
+    assert view["reply"].keys() == set(ReplyRecord.__struct_fields__)
     assert view["gates"]
-    for gate in view["gates"]:
-        assert gate.keys() == {
-            "name",
-            "trigger",
-            "passed",
-            "value",
-            "threshold",
-            "window_seconds",
-            "frees_in_seconds",
-        }
+    assert all(gate.keys() == set(Gate.__struct_fields__) for gate in view["gates"])
 
 
 async def test_what_was_said_is_told_only_where_it_may_be(stage):
@@ -136,9 +115,3 @@ async def test_what_was_said_is_told_only_where_it_may_be(stage):
         open_stage.say("a secret about marmalade")
         (told,) = asked(open_stage)
         assert told["text"] == "a secret about marmalade"
-
-
-async def test_every_outcome_can_be_asked_for(stage):
-    """The filter knows the closed set."""
-    for outcome in Outcome:
-        assert asked(stage, outcome=outcome.value) == []

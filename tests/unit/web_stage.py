@@ -24,7 +24,7 @@ from tests.fakes import ManualClock
 from tests.servers import LOOPBACK
 from tests.unit import builders
 
-PATIENCE_SECONDS = 5
+PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
