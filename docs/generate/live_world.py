@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from llm_bot.bus import EventBus
-from llm_bot.bus.queue import QueuedSubscription
+from llm_bot.bus.base import QueuedSubscription
 from llm_bot.config import LoggingConfig
 from llm_bot.logging_config import configure_logging
 from llm_bot.ports import Event, Handler

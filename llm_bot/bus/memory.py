@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 
-from llm_bot.bus.queue import PENDING_MESSAGES, QueuingBus
+from llm_bot.bus.base import PENDING_MESSAGES, BaseBus
 from llm_bot.bus.replies import PendingReply
-from llm_bot.bus.subjects import outgoing
+from llm_bot.bus.subjects import matches, outgoing
 from llm_bot.errors import NoRespondersError
 from llm_bot.ports import Body, Event
 
 
-class EventBus(QueuingBus):
+class EventBus(BaseBus):
     """A `Bus` that is connected from the start.
 
     `disconnect` and `reconnect` play an outage of the server; `values` is what
@@ -83,4 +83,7 @@ class EventBus(QueuingBus):
     def _send(self, event: Event) -> bool:
         """Hand `event` to whoever hears its subject; says whether anybody does."""
         self.require_connection()
-        return self.deliver(event, self._subscriptions)
+        hearers = [each for each in self._subscriptions if matches(each.subject, event.subject)]
+        for hearer in hearers:
+            hearer.put(event)
+        return bool(hearers)

@@ -17,9 +17,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from llm_bot.bus.base import PENDING_MESSAGES, BaseBus, QueuedSubscription
 from llm_bot.bus.framing import pack, unpack
-from llm_bot.bus.queue import PENDING_MESSAGES, QueuedSubscription, QueuingBus
-from llm_bot.bus.subjects import is_subject, outgoing
+from llm_bot.bus.subjects import is_subject, matches, outgoing
 from llm_bot.config import Config
 from llm_bot.errors import (
     BusError,
@@ -107,7 +107,7 @@ def describe_error(error: BaseException) -> str:
     return f"the server refused the login: {text}" if is_login else text
 
 
-class RedisEventBus(QueuingBus):
+class RedisEventBus(BaseBus):
     """A `Bus` that connects at its first use. After that the connection comes back by itself, for
     ever, and brings the subscriptions along. `undecodable` counts the messages dropped because
     their channel was no subject.
@@ -257,8 +257,7 @@ class RedisEventBus(QueuingBus):
         except FAILURES as exc:
             raise BusError(f"flush: {describe_error(exc)}") from exc
 
-    async def _close(self) -> None:
-        await super()._close()
+    async def _disconnect(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait({self._keeping})
@@ -313,7 +312,8 @@ class RedisEventBus(QueuingBus):
     def _on_message(self, subscription: QueuedSubscription, channel: bytes, data: bytes) -> None:
         subject = channel.decode(errors="replace")
         if is_subject(subject) and subject.encode() == channel:
-            self.deliver(unpack(subject, data), [subscription])
+            if matches(subscription.subject, subject):
+                subscription.put(unpack(subject, data))
             return
         self.undecodable += 1
         log.warning("redis.undecodable", extra={"undecodable": self.undecodable})

@@ -12,9 +12,8 @@ from typing import Any, cast
 from nats import errors
 from nats.aio.client import Server
 
-from llm_bot.bus import base
-from llm_bot.bus.base import BaseBus
-from llm_bot.bus.subjects import check_pattern, outgoing
+from llm_bot.bus.base import PENDING_MESSAGES, BaseBus, QueuedSubscription
+from llm_bot.bus.subjects import outgoing
 from llm_bot.config import NatsConfig
 from llm_bot.errors import BusError, BusUnavailableError
 from llm_bot.nats_client import key_value
@@ -22,7 +21,6 @@ from llm_bot.nats_client.connection import PatchedClient
 from llm_bot.nats_client.errors import describe_error, translated, without_user
 from llm_bot.nats_client.login import login_options
 from llm_bot.nats_client.requests import Requests
-from llm_bot.nats_client.subscription import NatsSubscription
 from llm_bot.ports import Body, Clock, Event, Handler
 
 log = logging.getLogger(__name__)
@@ -36,7 +34,9 @@ BACKOFF_CAP = 30.0
 PING_SECONDS = 10
 UNANSWERED_PINGS = 2
 
-# Longest wait, in seconds, for the socket to close after the handlers and the last flush.
+# Longest waits, in seconds: for the server's word that a subscription has ended, or that it has all
+# when the bus closes; for the socket to close after that.
+UNSUBSCRIBE_SECONDS = 2.0
 DISCONNECT_SECONDS = 1.0
 
 _REFUSAL = re.compile(r'violation for (subscription|publish)\b[^"]*"([^"]*)"', re.IGNORECASE)
@@ -53,13 +53,13 @@ class NatsBus(BaseBus):
     def __init__(
         self, config: NatsConfig, *, clock: Clock, rng: Callable[[], float], name: str
     ) -> None:
-        super().__init__()
+        super().__init__(PENDING_MESSAGES)
         self._config = config
         self._clock = clock
         self._rng = rng
         self._name = name
         self._client: PatchedClient | None = None
-        self._subscriptions: set[NatsSubscription] = set()
+        self._numbers: dict[QueuedSubscription, int] = {}
         self._requests: Requests | None = None
         self._reconnect_tries = 0
         self.publish_refusals = 0
@@ -151,18 +151,12 @@ class NatsBus(BaseBus):
         with translated("flush"):
             await client.flush(timeout)  # type: ignore[arg-type]
 
-    async def _close(self) -> None:
+    async def _disconnect(self) -> None:
         if self._client is not None:
-            await _bounded(self._drain(self._client), base.CLOSE_SECONDS)
+            if self._client.is_connected:
+                await _bounded(self.flush(UNSUBSCRIBE_SECONDS), UNSUBSCRIBE_SECONDS)
             self._closed = True
-            for subscription in tuple(self._subscriptions):
-                subscription.abandon()
             await _bounded(self._client.close(), DISCONNECT_SECONDS)
-
-    async def _drain(self, client: PatchedClient) -> None:
-        await asyncio.gather(*(each.unsubscribe() for each in tuple(self._subscriptions)))
-        if client.is_connected:
-            await client.flush(base.CLOSE_SECONDS)  # type: ignore[arg-type]
 
     def _require_client(self) -> PatchedClient:
         self.require_connection()
@@ -170,37 +164,33 @@ class NatsBus(BaseBus):
 
     # --- what goes over it ---
 
-    async def subscribe(self, subject: str, handler: Handler) -> NatsSubscription:
+    async def subscribe(self, subject: str, handler: Handler) -> QueuedSubscription:
         """Also possible while the connection is away: it is made when it comes back."""
-        check_pattern(subject)
-        self.require_open()
         if self._client is None:
             raise BusUnavailableError("not connected")
-        subscription = NatsSubscription(
-            self._client,
-            subject,
-            handler,
-            on_failure=self.note_failed,
-            on_end=self._subscriptions.discard,
-        )
-        self._subscriptions.add(subscription)
-        try:
-            await subscription.start()
-        except BaseException:
-            self._subscriptions.discard(subscription)
-            raise
+        subscription = await super().subscribe(subject, handler)
+        with translated(subject):
+            number = await self._client.subscribe_in_place(subject, subscription.handle)
+        self._numbers[subscription] = number
         return subscription
 
-    async def publish(
-        self, subject: str, data: Body, headers: Mapping[str, str] | None = None
-    ) -> None:
-        await self._publish(subject, data, headers)
+    async def leave(self, subscription: QueuedSubscription) -> None:
+        """Returns when all that was published before has come."""
+        number = self._numbers.pop(subscription, None)
+        if number is not None and self._client is not None:
+            await self._client.end(number, UNSUBSCRIBE_SECONDS)
+        await super().leave(subscription)
 
-    async def _publish(
-        self, subject: str, body: Body, headers: Mapping[str, str] | None, reply: str = ""
+    async def publish(
+        self,
+        subject: str,
+        data: Body,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reply: str = "",
     ) -> None:
         client = self._require_client()
-        event = outgoing(subject, body, headers)
+        event = outgoing(subject, data, headers)
         # nats-py leaves out the headers; the server counts them, and hangs up.
         size = len(event.data) + _header_size(event.headers)
         if size > client.max_payload:
@@ -223,7 +213,7 @@ class NatsBus(BaseBus):
             self._requests = Requests(client.new_inbox())  # before the await: one is enough
             await self.subscribe(f"{self._requests.inbox}.*", self._requests.handle)
         with self._requests.expect(subject, accept) as (reply_to, pending):
-            await self._publish(subject, data, headers, reply_to)
+            await self.publish(subject, data, headers, reply=reply_to)
             return await pending.wait(timeout)
 
     async def read_value(self, bucket: str, key: str, *, timeout: float) -> bytes | None:
@@ -235,13 +225,14 @@ class NatsBus(BaseBus):
     async def _on_error(self, error: Exception) -> None:
         if self._client is None:
             raise error  # ends this try to connect
-        if isinstance(error, errors.SlowConsumerError):
-            self.dropped += 1
-            fields = {"subject": error.subject, "dropped": self.dropped}
-            log.warning("nats.dropped", extra=fields)
-        elif not self._closed:
+        if not self._closed:
             event = "nats.error" if self._client.is_connected else "nats.reconnect_failed"
             log.warning(event, extra={"error": describe_error(error)})
+
+    def note_dropped(self, event: Event) -> None:
+        """There was no place for `event`."""
+        self.dropped += 1
+        log.warning("nats.dropped", extra={"subject": event.subject, "dropped": self.dropped})
 
     async def _on_disconnected(self) -> None:
         if self._client is None or self._closing is not None:

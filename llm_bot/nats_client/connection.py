@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from nats import errors
 from nats.aio.client import Client, Srv
-from nats.aio.subscription import Subscription
 from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
 from llm_bot.ports import Event
@@ -27,44 +26,47 @@ class PatchedClient(Client):
         super().__init__()
         self._on_refusal = on_refusal
         self._on_undecodable = on_undecodable
-        self._in_place: dict[int, Callable[[Event], bool]] = {}
+        self._handlers: dict[int, Callable[[Event], None]] = {}
 
-    async def subscribe_in_place(
-        self, subject: str, handle: Callable[[Event], bool], **options: Any
-    ) -> Subscription:
-        """`subscribe`, with the reader itself calling `handle` for each event until it returns
-        false: that event and all later ones go through a queue to the task of `cb`."""
-        # Known in advance: an event that comes before `subscribe` returns must not be overtaken.
-        self._in_place[self._sid + 1] = handle
-        return await self.subscribe(subject, **options)
+    async def subscribe_in_place(self, subject: str, handle: Callable[[Event], None]) -> int:
+        """`subscribe`, with the reader itself calling `handle`; returns the number for `end`.
+
+        The queue and the task of nats-py take a third of what an event costs in all.
+        """
+        # Known in advance: an event may come before `subscribe` returns.
+        self._handlers[self._sid + 1] = handle
+        no_task = asyncio.get_running_loop().create_future()
+        raw = await self.subscribe(subject, future=no_task)
+        if not self.is_connected:
+            self._forget_unsent()  # the reconnect itself asks for it
+        return raw._id
+
+    async def end(self, number: int, seconds: float) -> None:
+        """Hear nothing more, once all that was published before has come.
+
+        The server gets so many seconds to say so.
+        """
+        if self.is_connected:
+            with contextlib.suppress(errors.Error, OSError):
+                await self._send_unsubscribe(number)
+                await self.flush(seconds)  # type: ignore[arg-type] # it takes fractions
+        self._handlers.pop(number, None)
+        self._remove_sub(number)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
-        """The queue and the task of nats-py take a third of what an event costs in all."""
-        handle = self._in_place.get(sid)
-        if handle is not None:
-            fields = await self._process_headers(headers) if headers else None
-            event = self._build_message(sid, subject, reply, data, fields)
-            if event is None or handle(event):
-                return
-            self._in_place.pop(sid, None)  # its handler may have ended it
-        await super()._process_msg(sid, subject, reply, data, headers)
-
-    def _build_message(
-        self,
-        sid: int,  # noqa: ARG002
-        subject: bytes,
-        reply: bytes,
-        data: bytes,
-        headers: dict[str, str] | None,
-    ) -> Event | None:
         """Our event at once, not a `Msg` to copy. One odd subject must not end the reader."""
+        handle = self._handlers.get(sid)
+        if handle is None:
+            return
+        fields = await self._process_headers(headers) if headers else None
         try:
-            return Event(subject.decode(), data, headers, reply.decode() if reply else "")
+            event = Event(subject.decode(), data, fields, reply.decode() if reply else "")
         except UnicodeDecodeError:
             self._on_undecodable()
-            return None
+        else:
+            handle(event)
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         """Odd headers end the reader, too."""
@@ -105,7 +107,7 @@ class PatchedClient(Client):
     async def _attempt_reconnect(self) -> None:
         """What no flusher had sent yet would go out after the reconnect, minutes late, and an
         unforeseen error would end the tries."""
-        self.forget_unsent()
+        self._forget_unsent()
         while True:
             try:
                 return await super()._attempt_reconnect()
@@ -122,7 +124,7 @@ class PatchedClient(Client):
         """A ping would overtake the commands that wait for the flusher, and `flush` come early."""
         if self._pending and self._transport is not None:
             self._transport.writelines(self._pending)
-            self.forget_unsent()
+            self._forget_unsent()
         await super()._send_ping(future)
 
     def _connect_command(self) -> bytes:
@@ -138,29 +140,6 @@ class PatchedClient(Client):
         if not self.is_connected:
             raise errors.UnexpectedEOF
 
-    def forget_unsent(self) -> None:
+    def _forget_unsent(self) -> None:
         self._pending = []
         self._pending_data_size = 0
-
-    def is_current(self, raw: Subscription) -> bool:
-        """Whether the caller is the handler of `raw`."""
-        return asyncio.current_task() is raw._wait_for_msgs_task
-
-    async def end(self, raw: Subscription, seconds: float) -> None:
-        """`raw.drain()` that works while the connection is away, and outlives its loss.
-
-        The server gets so many seconds to say that it has ended.
-        """
-        if self.is_connected:
-            with contextlib.suppress(errors.Error, OSError):
-                await self._send_unsubscribe(raw._id)
-                await self.flush(seconds)  # type: ignore[arg-type] # it takes fractions
-        self._in_place.pop(raw._id, None)
-        self._remove_sub(raw._id)
-        worker = cast("asyncio.Task[None]", raw._wait_for_msgs_task)
-        handled = asyncio.create_task(raw._pending_queue.join())
-        try:
-            await asyncio.wait({handled, worker}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            handled.cancel()
-            raw._stop_processing()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from nats import errors
 
-from llm_bot.errors import BusError, BusUnavailableError
+from llm_bot.errors import BusUnavailableError
 
 _LOGIN_REFUSED = re.compile(r"authoriz|authentic", re.IGNORECASE)
 _USER_INFO = re.compile(r"//\S*@")
@@ -30,18 +30,8 @@ def describe_error(error: Exception) -> str:
 
 @contextlib.contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Exceptions of nats-py as ours."""
+    """What nats-py raises, as ours: it lost the connection, or the server didn't answer."""
     try:
         yield
-    except (
-        errors.ConnectionClosedError,
-        errors.ConnectionDrainingError,
-        errors.ConnectionReconnectingError,
-        errors.OutboundBufferLimitError,
-        errors.StaleConnectionError,
-    ) as exc:
-        raise BusUnavailableError(f"{what}: {exc}") from exc
-    except errors.Error as exc:
-        raise BusError(f"{what}: {exc}") from exc
-    except OSError as exc:
+    except (errors.Error, OSError) as exc:
         raise BusUnavailableError(f"{what}: {exc}") from exc

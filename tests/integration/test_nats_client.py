@@ -27,7 +27,7 @@ from llm_bot.errors import (
     UnacceptedReplyError,
 )
 from llm_bot.nats_client import NatsBus
-from llm_bot.nats_client import subscription as nats_subscription
+from llm_bot.nats_client import client as nats_client
 from llm_bot.ports import Event, SystemClock
 from tests.servers import LOOPBACK, eventually, free_port
 
@@ -592,7 +592,7 @@ async def test_plain_handler_runs_in_the_reader(make_bus, nats_server):
     await eventually(lambda: tasks)
     assert tasks == [bus._client._reading_task]
     await subscription.unsubscribe()
-    assert not bus._client._in_place
+    assert not bus._client._handlers
 
 
 async def test_plain_handler_meets_a_cancelled_future(make_bus, nats_server):
@@ -609,7 +609,7 @@ async def test_plain_handler_meets_a_cancelled_future(make_bus, nats_server):
 
 async def test_late_pong(make_bus, own_nats_server, monkeypatch):
     """A server that answers when nobody waits for it any more is heard on."""
-    monkeypatch.setattr(nats_subscription, "UNSUBSCRIBE_SECONDS", 0.1)
+    monkeypatch.setattr(nats_client, "UNSUBSCRIBE_SECONDS", 0.1)
     server = own_nats_server()
     bus = make_bus(server.url)
     await bus.connect()
@@ -671,7 +671,7 @@ async def test_events_on_the_way_of_the_subscription(make_bus):
 
 async def test_slow_consumer(make_bus, nats_server, monkeypatch, caplog):
     """What doesn't fit into the pending events is dropped, counted and logged; the rest goes on."""
-    monkeypatch.setattr(nats_subscription, "PENDING_MESSAGES", 10)
+    monkeypatch.setattr(nats_client, "PENDING_MESSAGES", 10)
     bus = make_bus(nats_server.url)
     await bus.connect()
     release = asyncio.Event()
@@ -785,7 +785,7 @@ async def test_flush_is_bounded(make_bus):
 
 async def test_close_with_silent_server(make_bus, monkeypatch):
     """Closing takes a bounded time, also when the server doesn't answer any more."""
-    monkeypatch.setattr(nats_subscription, "UNSUBSCRIBE_SECONDS", 0.1)
+    monkeypatch.setattr(nats_client, "UNSUBSCRIBE_SECONDS", 0.1)
     monkeypatch.setattr(base, "CLOSE_SECONDS", 0.2)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -853,19 +853,17 @@ async def test_close_leaves_nothing(make_bus, own_nats_server):
 
 
 def test_internals_of_nats_py():
-    """The parts of nats-py that `_Client` mends are still there under these names."""
+    """The parts of nats-py that `PatchedClient` mends are still there under these names."""
     client = Client()
     for name in (
-        "_attempt_reconnect", "_build_message", "_connect_command", "_connect_to_server",
+        "_attempt_reconnect", "_connect_command", "_connect_to_server", "_current_server",
         "_error_cb", "_pending", "_pending_data_size", "_pongs", "_process_err", "_process_headers",
-        "_process_msg", "_process_op_err", "_process_pong", "_ps", "_read_loop", "_remove_sub",
-        "_send_ping", "_send_unsubscribe", "_server_info", "_sid", "_status", "_transport",
+        "_process_msg", "_process_op_err", "_process_pong", "_read_loop", "_remove_sub",
+        "_send_ping", "_send_unsubscribe", "_server_info", "_sid", "_transport",
     ):  # fmt: skip
         assert hasattr(client, name), name
     assert hasattr(client._ps, "buf")
-    subscription = Subscription(client)
-    for name in ("_id", "_pending_queue", "_stop_processing", "_wait_for_msgs_task"):
-        assert hasattr(subscription, name), name
+    assert hasattr(Subscription(client), "_id")
 
 
 # --- scripted servers ---

@@ -12,7 +12,7 @@ import pytest
 
 from llm_bot.app import App
 from llm_bot.bus import EventBus
-from llm_bot.bus.queue import QueuedSubscription
+from llm_bot.bus.base import QueuedSubscription
 from llm_bot.config import Config
 from llm_bot.errors import BusUnavailableError
 from llm_bot.ports import Body, Event
