@@ -68,7 +68,10 @@ class ChatLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Media(msgspec.Struct, frozen=True, gc=False):
-    """What is on the screen. `position_seconds` is where it stood when that was heard."""
+    """What is on the screen, as `changeMedia` tells when a film starts, and now and then again.
+
+    `position_seconds` is where it stood when that was heard.
+    """
 
     media_id: str
     media_type: str
@@ -77,7 +80,10 @@ class Media(msgspec.Struct, frozen=True, gc=False):
 
 
 class Person(msgspec.Struct, frozen=True, gc=False):
-    """Somebody in the room. `rank` None means unknown, which is never taken for a low rank."""
+    """Somebody in the room, as `addUser` tells of one who came.
+
+    `rank` None means unknown, which is never taken for a low rank.
+    """
 
     name: str
     rank: float | None = None
@@ -85,22 +91,10 @@ class Person(msgspec.Struct, frozen=True, gc=False):
     is_muted: bool = False
 
 
-class MediaChanged(msgspec.Struct, frozen=True, gc=False):
-    """`changeMedia`: a film started, or CyTube told again what is on."""
-
-    media: Media
-
-
 class RosterHeard(msgspec.Struct, frozen=True, gc=False):
     """`userlist`: everybody who is here."""
 
     people: tuple[Person, ...]
-
-
-class PersonJoined(msgspec.Struct, frozen=True, gc=False):
-    """`addUser`."""
-
-    person: Person
 
 
 class PersonLeft(msgspec.Struct, frozen=True, gc=False):
@@ -141,9 +135,9 @@ class SendRefused(msgspec.Struct, frozen=True, gc=False):
 
 RoomEvent = (
     ChatLine
-    | MediaChanged
+    | Media
     | RosterHeard
-    | PersonJoined
+    | Person
     | PersonLeft
     | PersonChanged
     | LoggedIn

@@ -37,6 +37,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
             raise KeyError(key)
         return body[key]
 
+    def get(self, key: str) -> Any:
+        """The same, None where there is no such field."""
+        try:
+            return self[key]
+        except KeyError:
+            return None
+
 
 Handler = Callable[[Event], Awaitable[None] | None]
 """Takes one event. A plain function is called in place; a coroutine is awaited before the next."""

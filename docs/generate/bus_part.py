@@ -9,7 +9,7 @@ from docs.generate.evening import Evening, Sent
 from docs.generate.live_bot import CHANNEL
 from docs.generate.markdown import json_block, table
 from llm_bot.models import Dialect, Origin
-from llm_bot.wire import PARSERS
+from llm_bot.wire import EVENT_TYPES
 from llm_bot.wire.commands import plain_command
 
 HEARD: Mapping[str, str] = {
@@ -64,7 +64,7 @@ def bus_part(evening: Evening) -> Iterator[str]:
     yield json_block(evening.envelopes[0])
     rows = [(f"`{subject}`", what) for subject, what in HEARD.items()]
     yield table(("subject", "what"), rows)
-    names = ", ".join(f"`{name}`" for name in sorted(PARSERS))
+    names = ", ".join(f"`{name}`" for name in sorted(EVENT_TYPES))
     yield (
         f"Events that it uses, in any case: {names}. [What it reads of them]"
         "(../spec/spec-data-contracts.md#payloads)."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from llm_bot.decisions import Delivery, Outcome
 from llm_bot.event_handler.lines import LineHandler
@@ -16,10 +15,11 @@ from llm_bot.models import (
     ChatLine,
     Dialect,
     LoggedIn,
-    MediaChanged,
+    Media,
+    Person,
     PersonChanged,
-    PersonJoined,
     PersonLeft,
+    RoomEvent,
     RosterHeard,
     SendRefused,
 )
@@ -47,38 +47,49 @@ class EventHandler:
         self._room = room
         self._tally = tally
         self._clock = clock
-        self._hear_line = LineHandler(room, limiter=limiter, rng=rng).hear
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            ChatLine: self._hear_line,
-            MediaChanged: self._change_media,
-            RosterHeard: self._hear_roster,
-            PersonJoined: self._join,
-            PersonLeft: self._leave,
-            PersonChanged: room.roster.change,
-            LoggedIn: self._learn_login,
-            ChatCleared: self._clear,
-            SendRefused: self._send_refused,
-        }
+        self._lines = LineHandler(room, limiter=limiter, rng=rng)
 
     def handle(self, event: Event, dialect: Dialect) -> None:
         """Take one event, heard in that dialect, to the end of its decision."""
-        clock, room, tally = self._clock, self._room, self._tally
-        arrived = clock.monotonic()
-        tally.last_event_at = heard_at = clock.time()
-        heard = parse_event(
+        room = self._room
+        arrived, heard_at = self._clock.monotonic(), self._clock.time()
+        self._tally.last_event_at = heard_at
+        parsed = parse_event(
             event, dialect, heard_at=heard_at, arrived=arrived, domain=room.config.domain
         )
-        match heard:
+        match parsed:
             case ParsedEvent():
-                room.tally.events[heard.event_type] += 1
-                room.note_origin(heard.origin)
-                self._handlers[type(heard.event)](heard.event)
+                room.tally.events[parsed.event_type] += 1
+                room.note_origin(parsed.origin)
+                self._apply(parsed.event)
             case Rejected():
-                room.tally.events[heard.event_type] += 1
-                self._note_drop(heard, len(event.data))
+                room.tally.events[parsed.event_type] += 1
+                self._note_drop(parsed, len(event.data))
             case _:
                 room.tally.events["other"] += 1
-        tally.event_seconds.observe(clock.monotonic() - arrived)
+        self._tally.event_seconds.observe(self._clock.monotonic() - arrived)
+
+    def _apply(self, event: RoomEvent) -> None:
+        room = self._room
+        match event:
+            case ChatLine():
+                self._lines.hear(event)
+            case Media():
+                room.change_media(event, self._clock.monotonic())
+            case RosterHeard():
+                room.roster.replace(event.people)
+            case Person():
+                room.roster.join(event)
+            case PersonLeft():
+                room.roster.leave(event.name)
+            case PersonChanged():
+                room.roster.change(event)
+            case LoggedIn():
+                self._learn_login(event)
+            case ChatCleared():
+                room.clear()
+            case SendRefused():
+                self._note_refusal(event)
 
     def learn(self, event_type: str, data: bytes) -> bool:
         """Take what was asked for, in the form of the event that would tell it; false if it can't
@@ -92,8 +103,8 @@ class EventHandler:
                 self._learn_login(understood)
             case RosterHeard():
                 self._room.roster.assume(understood.people)
-            case MediaChanged():
-                self._room.assume_media(understood.media)
+            case Media():
+                self._room.assume_media(understood)
         return True
 
     def _note_drop(self, drop: Rejected, size: int) -> None:
@@ -108,35 +119,19 @@ class EventHandler:
             },
         )
 
-    def _change_media(self, event: MediaChanged) -> None:
-        self._room.change_media(event.media, self._clock.monotonic())
-
-    def _hear_roster(self, event: RosterHeard) -> None:
-        self._room.roster.replace(event.people)
-
-    def _join(self, event: PersonJoined) -> None:
-        self._room.roster.join(event.person)
-
-    def _leave(self, event: PersonLeft) -> None:
-        self._room.roster.leave(event.name)
-
     def _learn_login(self, event: LoggedIn) -> None:
         room = self._room
-        if not room.learn_login(event.name):
-            return
-        log.warning(
-            "room.other_login",
-            extra={
-                "channel": room.config.name,
-                "login": event.name,
-                "username": room.config.bot.username,
-            },
-        )
+        if room.learn_login(event.name):
+            log.warning(
+                "room.other_login",
+                extra={
+                    "channel": room.config.name,
+                    "login": event.name,
+                    "username": room.config.bot.username,
+                },
+            )
 
-    def _clear(self, _: ChatCleared) -> None:
-        self._room.clear()
-
-    def _send_refused(self, event: SendRefused) -> None:
+    def _note_refusal(self, event: SendRefused) -> None:
         """CyTube did not take a line: evidence against the oldest one under way."""
         room = self._room
         if event.event == "noflood":

@@ -66,12 +66,12 @@ def direct_subject(bucket: str, key: str) -> str:
 
 def read_stream_answer(answer: Event) -> bytes | None:
     """The value, None if there is none. Raises `BusError` for an error, or for no answer at all."""
-    error = _field(answer, "error")
+    error = answer.get("error")
     if isinstance(error, dict):
         if error.get("code") in (NOT_FOUND, NOT_AVAILABLE):
             return None
         raise BusError(f"JetStream refuses: {str(error.get('description'))[:200]}")
-    message = _field(answer, "message")
+    message = answer.get("message")
     if not isinstance(message, dict):
         raise BusError("JetStream answers with something else than a message")
     try:
@@ -91,10 +91,3 @@ def read_direct_answer(answer: Event) -> bytes | None:
     if status is not None:
         raise BusError(f"JetStream refuses: {status} {headers.get('Description', '')[:200]}")
     return answer.data
-
-
-def _field(answer: Event, key: str) -> Any:
-    try:
-        return answer[key]
-    except KeyError:
-        return None

@@ -203,8 +203,4 @@ class RoomSync:
 
 def _is_no_stream(event: Event) -> bool:
     """A stream that covers the subject acknowledges every request."""
-    try:
-        event["stream"]
-    except KeyError:
-        return True
-    return False
+    return event.get("stream") is None

@@ -43,7 +43,6 @@ def robot_request(
     """
     if origin.dialect is not Dialect.KRYTEN or not origin.channel or not origin.domain:
         return None
-    args = {"to": to, "message": text} if to else {"message": text}
     meta = {
         "source": source,
         "timestamp": iso_time(now),
@@ -51,32 +50,28 @@ def robot_request(
         "channel": origin.channel,
         "request_id": request_id,
     }
-    body = {"service": "robot", "command": "pm" if to else "say", "args": args, "meta": meta}
+    action = "pm" if to else "say"
+    body = {"service": "robot", "command": action, "args": _message(text, to), "meta": meta}
     return Command(ROBOT_SUBJECT, body)
 
 
 def plain_command(text: str, to: str, origin: Origin, channel: str) -> Command:
-    """The command that older connectors hear, on the subject of the dialect."""
+    """The command that older connectors hear, on the subject of the dialect.
+
+    Subjects mind case: but for `kryten` the room is spelled as the subject that was heard spells
+    it, and as `channel` where nothing was heard yet.
+    """
     action = "pm" if to else "chat"
-    data = {"to": to, "message": text} if to else {"message": text}
-    return Command(_command_subject(action, origin, channel), {"action": action, "data": data})
+    if origin.dialect is Dialect.KRYTEN:
+        place = f"kryten.commands.cytube.{channel.lower()}"
+    else:
+        heard = origin.subject.removeprefix("cytube.events.").rpartition(".")[0]
+        place = f"cytube.commands.{heard or channel}"
+    return Command(f"{place}.{action}", {"action": action, "data": _message(text, to)})
 
 
-def _command_subject(action: str, origin: Origin, channel: str) -> str:
-    match origin.dialect:
-        case Dialect.KRYTEN:
-            return f"kryten.commands.cytube.{channel.lower()}.{action}"
-        case Dialect.PLAIN:
-            return f"cytube.commands.{_heard_channel(origin, channel)}.{action}"
-        case Dialect.EARLY:
-            place = origin.subject.removeprefix("cytube.events.").rpartition(".")[0]
-            return f"cytube.commands.{place}.{action}"
-
-
-def _heard_channel(origin: Origin, channel: str) -> str:
-    """The channel as the subject spells it, since subjects mind case."""
-    tokens = origin.subject.split(".")
-    return tokens[2] if len(tokens) == 4 else channel
+def _message(text: str, to: str) -> dict[str, str]:
+    return {"to": to, "message": text} if to else {"message": text}
 
 
 def headers(correlation_id: str, *, source: str, now: float) -> dict[str, str]:
@@ -91,19 +86,12 @@ def headers(correlation_id: str, *, source: str, now: float) -> dict[str, str]:
 
 def is_robot_reply(event: Event) -> bool:
     """Whether a connector answered, and not a stream that covers the subject (it answers too)."""
-    return bool(_field(event, "service") == "robot")
+    return bool(event.get("service") == "robot")
 
 
 def robot_refusal(event: Event) -> str | None:
     """Why the connector refused, None if it accepted."""
-    if _field(event, "success") is True:
+    if event.get("success") is True:
         return None
-    error = _field(event, "error")
+    error = event.get("error")
     return error[:200] if isinstance(error, str) and error else "the connector refused it"
-
-
-def _field(event: Event, key: str) -> Any:
-    try:
-        return event[key]
-    except (KeyError, UnicodeDecodeError):  # the latter for a body that isn't UTF-8
-        return None

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-from llm_bot.wire.bounds import MAX_ID_CHARACTERS
+MAX_ID_CHARACTERS = 128
 
 _NEW_ID_PREFIX = os.urandom(6).hex()
 _new_id_number = itertools.count(1)
+
+# Visible ASCII: it goes into headers.
+_GOOD_ID = re.compile(rf"[!-~]{{1,{MAX_ID_CHARACTERS}}}")
 
 
 def new_correlation_id() -> str:
@@ -22,18 +26,10 @@ def correlation_id(headers: Mapping[str, str] | None, given: Any) -> str:
     """The id in the headers, else the one that the envelope gives, else a new one."""
     if headers:
         for name, value in headers.items():
-            if type(name) is not str or type(value) is not str:
-                continue  # no bus of ours hands over any, and a cheap look is no reason to fail
-            if name.lower() == "correlation-id" and _is_good_id(value):
+            if str(name).lower() == "correlation-id" and _is_good(value):
                 return value
-    return given if type(given) is str and _is_good_id(given) else new_correlation_id()
+    return given if _is_good(given) else new_correlation_id()
 
 
-def _is_good_id(text: str) -> bool:
-    """Printable ASCII without spaces, of some length."""
-    return (
-        0 < len(text) <= MAX_ID_CHARACTERS
-        and text.isascii()
-        and text.isprintable()
-        and " " not in text
-    )
+def _is_good(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and _GOOD_ID.fullmatch(value) is not None

@@ -30,9 +30,6 @@ def event_subjects(dialect: Dialect, channel: str, domain: str | None = None) ->
         case Dialect.PLAIN:
             return tuple(f"cytube.events.{name}.*" for name in names)
         case Dialect.EARLY:
-            domains = _any_domain() if domain is None else [domain.strip().lower()]
+            any_domain = [".".join("*" * labels) for labels in range(1, MAX_DOMAIN_TOKENS + 1)]
+            domains = any_domain if domain is None else [domain.strip().lower()]
             return tuple(f"cytube.events.{place}.{name}.*" for place in domains for name in names)
-
-
-def _any_domain() -> list[str]:
-    return [".".join("*" * labels) for labels in range(1, MAX_DOMAIN_TOKENS + 1)]

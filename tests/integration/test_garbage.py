@@ -13,7 +13,7 @@ from typing import Any
 from llm_bot.demo.recording import event_subjects_only, read_recording
 from llm_bot.demo.stand_ins.kryten import Address, Dialect
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
-from llm_bot.wire import PARSERS
+from llm_bot.wire import EVENT_TYPES
 from tests.daemon import Daemon, Peer, settings
 from tests.servers import LOOPBACK, eventually
 
@@ -62,7 +62,7 @@ def samples() -> dict[str, Any]:
         event.name.lower(): event.payload
         for event in event_subjects_only(read_recording(DATA / "room.jsonl"))
     }
-    return {name: found.get(name, {"msg": "x"}) for name in PARSERS}
+    return {name: found.get(name, {"msg": "x"}) for name in EVENT_TYPES}
 
 
 def replaced(value: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from benchmarks.imports import LIBRARIES
 from benchmarks.page import page
 from benchmarks.report import Section, Table, Target, targets
 from llm_bot.demo.recording import read_recording
-from llm_bot.models import ChatLine, Dialect, PersonJoined
+from llm_bot.models import ChatLine, Dialect, Person
 from llm_bot.ports import Event
 from llm_bot.wire import ParsedEvent, parse_event
 
@@ -135,7 +135,7 @@ def test_newcomers_join_and_speak():
     found = publications(b"".join(events.newcomers(["a", "b"], 3, NOW)))
     understood = [heard(*each) for each in found]
     joined, spoken = understood[::2], understood[1::2]
-    assert [each.person.name for each in joined if isinstance(each, PersonJoined)] == [
+    assert [each.name for each in joined if isinstance(each, Person)] == [
         f"guest{number:06}" for number in range(3)
     ]
     assert [each.user for each in spoken if isinstance(each, ChatLine)] == [
