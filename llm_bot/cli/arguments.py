@@ -17,6 +17,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 MAX_DECISIONS = 1000  # that /decisions gives at once
 MAX_PORT = 65535
+MAX_SPEED = 10_000
 
 _NONE = argparse.SUPPRESS
 
@@ -142,18 +143,20 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     hint = "play this one instead of the film night"
     demo.add_argument("--recording", type=Path, metavar="PATH", help=hint)
     hint = "how many times as fast as people talk (default: 2.5)"
-    demo.add_argument("--speed", type=_speed, default=2.5, metavar="X", help=hint)
+    demo.add_argument(
+        "--speed", type=_number(float, 0.01, 1000), default=2.5, metavar="X", help=hint
+    )
     form = demo.add_mutually_exclusive_group()
     hint = "show it here, without a browser"
     form.add_argument("--terminal", dest="in_terminal", action="store_true", help=hint)
     hint = "serve the page there (default: any free port)"
-    form.add_argument("--port", type=_whole_number(0, MAX_PORT), metavar="N", help=hint)
+    form.add_argument("--port", type=_number(int, 0, MAX_PORT), metavar="N", help=hint)
     hint = "serve the page and only say where it is"
     demo.add_argument("--no-browser", dest="opens_browser", action="store_false", help=hint)
 
 
 def _add_why(why: argparse.ArgumentParser) -> None:
-    last = _whole_number(1, MAX_DECISIONS)
+    last = _number(int, 1, MAX_DECISIONS)
     why.add_argument("--channel", metavar="NAME", help="of that room alone")
     why.add_argument("--last", type=last, default=20, metavar="N", help="how many (default: 20)")
     hint = "the decision with that correlation id, in full"
@@ -162,21 +165,14 @@ def _add_why(why: argparse.ArgumentParser) -> None:
     why.add_argument("--json", dest="as_json", action="store_true", help="as JSON, newest first")
 
 
-def _speed(text: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
-    if not 0 < speed < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number above 0")
-    return speed
-
-
-def _whole_number(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            message = f"{text!r} isn't a whole number from {least} to {most}"
-            raise argparse.ArgumentTypeError(message)
-        return int(text)
+def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} isn't a number from {least} to {most}")
+        return number
 
     return read

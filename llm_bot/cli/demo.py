@@ -17,18 +17,15 @@ from llm_bot.demo.stage import Face, perform
 from llm_bot.errors import ConfigError
 from llm_bot.logging_config import configure_logging
 
-DEFAULT_SPEED = 2.5
-"""The evening takes some three and a half minutes, with a line every two seconds or so."""
-
 
 def run(
     config_path: Path | None = None,
     *,
-    speed: float = DEFAULT_SPEED,
-    recording: Path | None = None,
-    port: int | None = None,
-    opens_browser: bool = True,
-    in_terminal: bool = False,
+    speed: float,
+    recording: Path | None,
+    port: int | None,
+    opens_browser: bool,
+    in_terminal: bool,
 ) -> int:
     """Show the film night, and let somebody take part, until it is left. Returns the exit code.
 

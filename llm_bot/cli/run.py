@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 from llm_bot.app import App
 from llm_bot.cli.arguments import DEFAULT_CONFIG
@@ -23,15 +24,15 @@ from llm_bot.shutdown_handler import shutdown_signals
 log = logging.getLogger(__name__)
 
 
-def run(
-    config_path: Path = DEFAULT_CONFIG, *, log_level: str | None = None, dry_run: bool = False
-) -> int:
-    """Run until a signal says stop; SIGHUP reads the file anew. Returns the exit code."""
+def run(config_path: Path = DEFAULT_CONFIG, **settings: object) -> int:
+    """Run until a signal says stop; SIGHUP reads the file anew. Returns the exit code.
+
+    `settings` of the command line (`log_level`, `dry_run`) hold whatever the file says.
+    """
 
     def load() -> LoadedConfig:
         loaded = load_config(config_path, os.environ)
-        config = _with_options(loaded.config, log_level=log_level, dry_run=dry_run)
-        return LoadedConfig(config, loaded.warnings, loaded.source)
+        return replace(loaded, config=loaded.config.model_copy(update=settings))
 
     def load_again() -> Config:
         if config_path.exists() and not config_path.is_file():
@@ -59,12 +60,11 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
     At the rates of real rooms it takes a tenth to a quarter off the CPU time (docs/PERFORMANCE.md).
     """
-    if importlib.util.find_spec("uvloop") is None:
+    try:
+        uvloop: Any = importlib.import_module("uvloop")
+    except ImportError:
         return None
-    new_loop: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module(
-        "uvloop"
-    ).new_event_loop
-    return new_loop
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
 
 
 def _run(config: Config, load: Callable[[], Config], handler: LogHandler) -> int:
@@ -95,16 +95,6 @@ async def _live(config: Config, load: Callable[[], Config], handler: LogHandler)
     )
     with shutdown_signals(stop, reload=app.request_reload):
         await app.run()
-
-
-def _with_options(config: Config, *, log_level: str | None, dry_run: bool) -> Config:
-    """`config` with what the command line says, which holds over a reload."""
-    changes: dict[str, object] = {}
-    if log_level is not None:
-        changes["log_level"] = log_level
-    if dry_run:
-        changes["dry_run"] = True
-    return config.model_copy(update=changes)
 
 
 def _tell_warnings(loaded: LoadedConfig) -> None:

@@ -138,14 +138,13 @@ def _check_size(text: str) -> None:
 
 
 def _syntax_error(exc: yaml.YAMLError, text: str) -> UnusableError:
-    if not isinstance(exc, yaml.MarkedYAMLError):
+    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    if not isinstance(exc, yaml.MarkedYAMLError) or mark is None:
         line = text.count("\n", 0, getattr(exc, "position", 0)) + 1
         return UnusableError(line, "invalid YAML: a forbidden character", "delete or escape it")
-    mark = exc.problem_mark or exc.context_mark
     words = f"{exc.problem or ''} {exc.context or ''}"
-    if mark is None:
-        return UnusableError(1, "invalid YAML")
-    here = [*text.split("\n"), ""][mark.line]
+    # YAML knows more ends of lines than this, so there may be no such line.
+    (here,) = text.split("\n")[mark.line : mark.line + 1] or [""]
     if here[mark.column : mark.column + 1] == "\t":
         words = "tab character"
     elif "mapping values" in words and ":" not in here[: mark.column]:

@@ -19,14 +19,6 @@ async def ended(daemon: Daemon) -> int:
         daemon.end()
 
 
-async def test_stopped(tmp_path, nats_server):
-    """0: it was told to stop (LIFE-5)."""
-    async with Daemon(tmp_path, settings(nats=nats_server.url, model=MODEL)) as daemon:
-        daemon.terminate()
-
-        assert await daemon.wait() == 0
-
-
 async def test_bad_configuration(tmp_path):
     """1: each error of the configuration is named with its line and path, all at once."""
     config = "\n".join(
@@ -90,11 +82,3 @@ async def test_port_taken(tmp_path, nats_server):
     assert str(port) in line["error"]
     assert "health.port" in line["error"]
     assert not daemon.logged("app.ready")
-
-
-async def test_wrong_usage(tmp_path):
-    """64: an option that there isn't."""
-    daemon = Daemon(tmp_path, "", "--no-such-option")
-
-    assert await ended(daemon) == 64
-    assert len(daemon.output.strip().split("\n")) == 1

@@ -225,12 +225,6 @@ def test_module_and_script_are_the_same_program(program: list[str]) -> None:
     assert ended.stderr.startswith("llm-bot: ")
 
 
-def test_configuration_that_cannot_be_used_is_1(tmp_path: Path) -> None:
-    """A missing configuration is exit code 1, for the daemon as for `check`."""
-    assert _run(MODULE, cwd=tmp_path).returncode == 1
-    assert _run(MODULE, "check", cwd=tmp_path).returncode == 1
-
-
 @pytest.mark.parametrize("arguments", [["schema"], ["--help"]], ids=["schema", "help"])
 def test_reader_that_goes_away_causes_no_noise(arguments: list[str]) -> None:
     """`llm-bot schema | head`: no traceback, and the exit code of any program in that place."""

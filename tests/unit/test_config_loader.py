@@ -16,11 +16,12 @@ from llm_bot.cli import check, schema
 from llm_bot.config import (
     NEEDS_RESTART,
     ConfigFileError,
+    FieldChange,
     LoadedConfig,
     differences,
     load_config,
 )
-from llm_bot.config.environment import Substitution, as_number_or_flag
+from llm_bot.config.environment import Substitution
 from llm_bot.config.yaml_source import dotted
 from llm_bot.errors import Problem
 
@@ -90,6 +91,7 @@ class TestWholeFiles:
             (b"a: 1\nb: 2\x01\n", 2, "a forbidden character"),
             (b"a: 1\nb: [1, 2\nc: 3\n", 3, "a bracket or brace that isn't closed"),
             (b"a: 1\n\tb: 2\n", 2, "a tab"),
+            (b"a: 1\rb: 2\rc: [\r", 4, "a bracket or brace"),
             (b"a: b: c\n", 1, "a second colon"),
             (b"a:\n\tb: 2\n", 2, "a tab"),
             (b"a: 1\nb: @c\n", 2, "a value that begins with @"),
@@ -165,7 +167,9 @@ class TestAnchors:
         assert (c.max_per_user_per_minute, c.max_per_user_per_hour) == (9, 8)
         assert c.max_per_channel_per_hour == 5
 
-    @pytest.mark.parametrize("text", ["a: &a {<<: *a}", "a: &a {b: {<<: *a}}", "a: {<<: 5}"])
+    @pytest.mark.parametrize(
+        "text", ["a: {[b]: c}", "a: &a {<<: *a}", "a: &a {b: {<<: *a}}", "a: {<<: 5}"]
+    )
     def test_merges_that_make_no_sense(self, refused, text):
         """A merge of itself or of no mapping is a problem."""
         assert refused(text)
@@ -271,21 +275,38 @@ class TestProblems:
         assert str(problem).startswith(f"{path}: {problem.message}")
 
     @pytest.mark.parametrize(
-        ("text", "path", "suggestion"),
+        ("text", "path", "words"),
         [
-            ('health: {port: "8080"}', "health.port", "take the quotes away"),
-            ('health: {port: "eighty"}', "health.port", ""),
-            ('dry_run: "True"', "dry_run", "take the quotes away"),
-            ("dry_run: maybe", "dry_run", ""),
-            ("channels: {name: a}", "channels", "begin each item with a dash: - ..."),
-            ("nats: {user: 5}", "nats.user", "put it in quotes"),
-            ("bot: {aliases: a}", "bot.aliases", "write a list: [first, second]"),
-            ("log_level: loud", "log_level", ""),
+            ('health: {port: "8080"}', "health.port", "'8080' must be .* number .take the quotes"),
+            ('health: {port: "eighty"}', "health.port", "'eighty' must be a whole number$"),
+            ('dry_run: "True"', "dry_run", "'True' must be true or false .take the quotes away"),
+            ("dry_run: maybe", "dry_run", "'maybe' must be true or false$"),
+            ("log_level: loud", "log_level", "'loud' must be 'DEBUG', .* or 'CRITICAL'$"),
+            ("channels: {name: a}", "channels", "the mapping must be a list .begin each item"),
+            ("bot: {aliases: a}", "bot.aliases", "'a' must be a list .write a list"),
+            ("bot: {username: no}", "bot.username", "false must be text .put it in quotes"),
+            ("nats: {user: 007}", "nats.user", "7 must be text .put it in quotes"),
+            ("instance: [a]", "instance", "the list must be text"),
+            ("instance: {a: b}", "instance", "the mapping must be text"),
+            ("instance: ''", "instance", "'' must be 1 to 50 letters"),
+            ("instance: " + "x" * 100, "instance", "xxx... must be 1 to 50 letters"),
+            ('instance: "a\\u202eb"', "instance", r"\\u202e"),
+            ("context_window: {size: 1.5}", "context_window.size", "1.5 must be a whole number"),
+            ("nats: {servers: ['http://u:secret@h']}", "nats.servers[0]", "must be a URL such as"),
+            ("llm_api: {base_url: 'http://u:secret@h'}", "llm_api.base_url", "without a user"),
+            ("bus: {url: 'redis://u:secret@h'}", "bus.url", "without a user"),
+            ("bus: {user: u}", "bus.password", "missing required key, as there is a user"),
+            ("llm_api: {extra_body: {a: .nan}}", "llm_api.extra_body.a", "the value must be"),
+            ("health: {token: 5}", "health.token", "the value must be text"),
         ],
     )
-    def test_what_is_suggested_would_help(self, refused, text, path, suggestion):
-        """Words in place of a number don't become one without their quotes."""
-        assert refused(text)[path].suggestion == suggestion
+    def test_one_problem(self, refused, text, path, words):
+        """Values are shown short and printable, what may hold a secret isn't (CONF-23); what is
+        suggested would help."""
+        problem = str(refused(text)[path])
+        assert re.search(words, problem)
+        assert "secret" not in problem
+        assert len(problem) < 160
 
     def test_what_may_come_only_once(self, refused):
         """Names of channels, capitals aside (CONF-14), and all triggers but keyword (CONF-16)."""
@@ -317,32 +338,6 @@ class TestProblems:
     def test_a_missing_key_is_on_the_line_of_its_parent(self, refused, text, line, path):
         """The line is that of the nearest parent, else 1 (CONF-7)."""
         assert refused(text)[path].line == line
-
-    @pytest.mark.parametrize(
-        ("yaml_text", "path", "message"),
-        [
-            ("bot: {username: no}", "bot.username", "false must be text"),
-            ("bot: {username: 007}", "bot.username", "7 must be text"),
-            ("instance: [a]", "instance", "the list must be text"),
-            ("instance: {a: b}", "instance", "the mapping must be text"),
-            ("instance: ''", "instance", "'' must be 1 to 50 letters"),
-            ("instance: " + "x" * 100, "instance", "xxx... must be"),
-            ('instance: "a\\u202eb"', "instance", "\\u202e"),
-            ("context_window: {size: 1.5}", "context_window.size", "1.5 must be a whole number"),
-            ("nats: {servers: ['http://u:secret@h']}", "nats.servers[0]", "must be a URL such as"),
-            ("llm_api: {base_url: 'http://u:secret@h'}", "llm_api.base_url", "without a user"),
-            ("bus: {url: 'redis://u:secret@h'}", "bus.url", "without a user"),
-            ("bus: {user: u}", "bus.password", "as there is a user"),
-            ("llm_api: {extra_body: {a: .nan}}", "llm_api.extra_body.a", "the value must be"),
-            ("health: {token: 5}", "health.token", "the value must be"),
-        ],
-    )
-    def test_what_was_found(self, refused, yaml_text, path, message):
-        """Values are shown short and printable; what may hold a secret isn't (CONF-23)."""
-        problem = refused(yaml_text)[path]
-        assert message in problem.message
-        assert "secret" not in problem.message
-        assert len(problem.message) < 120
 
     @pytest.mark.parametrize("text", ["\ud800", "\udfff x"])
     def test_half_characters(self, refused, text):
@@ -429,6 +424,8 @@ class TestEnvironment:
             ("replies: {deadline_seconds: '${V}'}", "3", 3.0),
             ("dry_run: ${V}", "true", True),
             ("dry_run: ${V}", "FALSE", False),
+            ("context_window: {size: '${V}'}", "010", 10),
+            ("replies: {deadline_seconds: '${V}'}", "1e1", 10.0),
             ("instance: ${V}", "5", "5"),
             ("instance: ${V}", "true", "true"),
         ],
@@ -450,24 +447,18 @@ class TestEnvironment:
             ("health: {port: '${V}'}", "health.port", "80.5"),
             ("health: {port: '${V}'}", "health.port", "99999"),
             ("health: {port: '8${V}'}", "health.port", "080"),
+            ("health: {port: '${V}'}", "health.port", "0x10"),
+            ("health: {port: '${V}'}", "health.port", "1_000"),
+            ("health: {port: '${V}'}", "health.port", ""),
             ("dry_run: ${V}", "dry_run", "1"),
             ("dry_run: ${V}", "dry_run", "yes"),
             ("replies: {deadline_seconds: '${V}'}", "replies.deadline_seconds", "nan"),
         ],
     )
     def test_what_is_no_number(self, refused, setting, path, value):
-        """What doesn't fit is refused, and told by the name of its variable only."""
+        """Plain decimal only; what doesn't fit is told by the name of its variable alone."""
         problem = refused(f"{LEAST}{setting}\n", {"V": value})[path]
         assert problem.message.startswith("the value of ${V} must be ")
-
-    @pytest.mark.parametrize(
-        ("text", "value"),
-        [("0", 0), ("-5", -5), ("010", 10), ("1.5", 1.5), ("1e3", 1000.0), ("True", True),
-         ("1_000", None), ("0x10", None), ("yes", None), ("", None), ("null", None)],
-    )  # fmt: skip
-    def test_plain_decimal_only(self, text, value):
-        """None of the surprises of YAML: no octal, no underscores, no yes."""
-        assert as_number_or_flag(text) == value
 
     def test_vision_model_of_mlx(self, load):
         """An mlx provider without vision_model takes the variable VISION_MODEL; others don't."""
@@ -550,17 +541,13 @@ health: {host: 0.0.0.0, token_file: health.txt}
 
     def test_a_secret_in_place_of_a_file_name(self, refused):
         """The key itself, put into api_key_file, isn't shown."""
-        text = LEAST.replace("model: m", f"model: m, api_key_file: {SECRET}")
-        assert SECRET not in str(refused(text)["llm_api.api_key_file"])
-
-    def test_problems_of_files_come_with_the_others(self, refused):
-        """A file that is missing hides no other problem."""
-        text = LEAST.replace("model: m", "api_key_file: no/file, timeout_seconds: -1")
-        assert set(refused(text)) == {
-            "llm_api.api_key_file",
-            "llm_api.timeout_seconds",
-            "llm_api.model",
-        }
+        text = LEAST.replace("model: m", f"api_key_file: {SECRET}, timeout_seconds: -1")
+        found = refused(text)
+        assert SECRET not in str(found)
+        # a file that is missing hides no other problem
+        assert {path.partition(".")[2] for path in found} == {
+            "api_key_file", "timeout_seconds", "model"
+        }  # fmt: skip
 
 
 # Where a secret may stand, rightly or by mistake. What is wrong with each differs.
@@ -620,8 +607,9 @@ class TestNoSecretInAnyError:
             load(template.format(SECRET))
         shown = str(caught.value)
         assert SECRET not in shown
-        # the chain of causes is printed with a traceback
+        # causes and contexts are printed with a traceback
         assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
     @pytest.mark.parametrize("text", FROM_ENVIRONMENT)
     def test_values_of_the_environment(self, load, text):
@@ -645,18 +633,8 @@ class TestNoSecretInAnyError:
             if f"{SECRET}" in problems:
                 pytest.fail(problems)
 
-    def test_the_traceback(self, load):
-        """Not even a traceback with its causes and contexts shows one."""
-        with pytest.raises(ConfigFileError) as caught:
-            load("nats: {servers: ['nats://h'], password: ['" + SECRET + "']}")
-        assert caught.value.__suppress_context__ or caught.value.__context__ is None
-
 
 class TestWarnings:
-    def test_none_for_a_sound_file(self, load):
-        """A plain configuration warns of nothing."""
-        assert load(LEAST).warnings == ()
-
     @pytest.mark.parametrize(
         ("setting", "path", "suggestion"),
         [
@@ -681,23 +659,18 @@ class TestWarnings:
         assert warning.line == 5
         assert warning.suggestion == suggestion
 
-    def test_unknown_keys_inside_of_channels(self, load):
-        """Overrides are looked through too."""
+    def test_where_keys_are_free(self, load):
+        """Overrides are looked through; headers and bodies have the keys that the server wants."""
         text = LEAST.replace(
             "{name: lounge}",
             "{name: a, topic: x, response_processing: {content_filter: {allow_link: true}}}",
         )
-        paths = [warning.path for warning in load(text).warnings]
-        assert paths == [
+        text = text.replace("model: m", "model: m, extra_headers: {X: y}, extra_body: {a: {b: 1}}")
+        loaded = load(text)
+        assert [warning.path for warning in loaded.warnings] == [
             "channels[0].response_processing.content_filter.allow_link",
             "channels[0].topic",
         ]
-
-    def test_free_form_keys(self, load):
-        """Headers and bodies have the keys that the server wants."""
-        text = LEAST.replace("model: m", "model: m, extra_headers: {X: y}, extra_body: {a: {b: 1}}")
-        loaded = load(text)
-        assert loaded.warnings == ()
         assert loaded.config.llm_api.extra_body == {"a": {"b": 1}}
 
     @pytest.mark.parametrize(
@@ -785,14 +758,6 @@ class TestJunk:
 
 
 class TestDifferences:
-    def changes(self, load, old: str, new: str) -> list[tuple[str, str, str]]:
-        before, after = load(old).config, load(new).config
-        return [(one.path, one.old, one.new) for one in differences(before, after)]
-
-    def test_none(self, load):
-        """The same file twice makes no difference."""
-        assert self.changes(load, LEAST, LEAST) == []
-
     @pytest.mark.parametrize(
         ("old", "new", "change"),
         [
@@ -817,19 +782,25 @@ class TestDifferences:
     )  # fmt: skip
     def test_field_by_field(self, load, old, new, change):
         """Each field that differs is told with both values; secrets only as changed."""
-        found = self.changes(load, LEAST, LEAST.replace(old, new))
-        assert change in found
+        before, after = load(LEAST).config, load(LEAST.replace(old, new)).config
+        assert differences(before, before) == ()
+        assert FieldChange(*change) in (found := differences(before, after))
         assert "secret" not in str(found)
 
-    def test_key_files(self, load, tmp_path):
-        """A key file of the same name with another content is a change."""
-        text = LEAST.replace('4222"]', '4222"], nkey_seed_file: seed')
-        (tmp_path / "seed").write_text("SUA" + "A" * 30)
-        before = load(text).config
-        (tmp_path / "seed").write_text("SUA" + "B" * 30)
-        (change,) = differences(before, load(text).config)
-        assert (change.path, change.new) == ("nats.key_material", "(changed)")
-        assert change.needs_restart
+    @pytest.mark.parametrize(
+        ("old", "new", "path"),
+        [
+            ('4222"]', '4222"], nkey_seed_file: secret', "nats.key_material"),
+            ("model: m", "model: m, api_key_file: ./secret", "llm_api.api_key"),
+        ],
+    )
+    def test_secrets_in_files(self, load, tmp_path, old, new, path):
+        """A file of the same name with another content is a change: a reload reads it anew."""
+        configs = []
+        for letter in "AB":
+            (tmp_path / "secret").write_text("SUA" + letter * 30)
+            configs.append(load(LEAST.replace(old, new)).config)
+        assert differences(*configs) == (FieldChange(path, "(changed)", "(changed)"),)
 
     def test_what_needs_a_restart(self, load):
         """nats, bus, health and instance can't change in a running process (LIFE-9)."""
@@ -841,27 +812,20 @@ class TestDifferences:
         assert needing == set(NEEDS_RESTART)
         assert [change.path for change in changes if not change.needs_restart] == ["dry_run"]
 
-    def test_reading_a_secret_anew(self, load, tmp_path):
-        """A reload reads secret files anew."""
-        text = LEAST.replace("model: m", "model: m, api_key_file: ./key")
-        (tmp_path / "key").write_text("first-key")
-        before = load(text).config
-        (tmp_path / "key").write_text("second-key")
-        (change,) = differences(before, load(text).config)
-        assert change.path == "llm_api.api_key"
-
 
 # CONF-12
 class TestCommands:
     def test_check_of_a_sound_file(self, write, capsys):
         """Exit 0, and what the bot would do in a few lines."""
-        text = LEAST.replace("{name: lounge}", "{name: a}, {name: b, silenced: true}")
+        rooms = "{name: a}, {name: b, silenced: true}, {name: c, enabled: false, triggers: []}"
+        text = LEAST.replace("{name: lounge}", rooms) + "dry_run: true\n"
         assert check.run(write(text), strict=True) == 0
         out = capsys.readouterr().out
         assert "usable, 0 warnings" in out
-        assert "a, b (silenced)" in out
+        assert "a, b (silenced), c (disabled)" in out
         assert "ollama, model m" in out
-        assert "mention, pm" in out
+        assert "mention, pm (1 room with its own)" in out
+        assert "nothing will be said" in out
 
     def test_check_of_a_doubtful_file(self, write, capsys):
         """A warning is printed, and is an error only with --strict."""
