@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 import unicodedata
 
 import pytest
@@ -19,6 +18,7 @@ from llm_bot.response_processor.guard import (
     GuardRefusal,
     is_publishable_name,
 )
+from tests.timing import is_linear
 
 ANY_TEXT = st.text(st.characters(codec=None))
 # Where hostile texts live: what a guard has to do with, and little else.
@@ -105,23 +105,13 @@ def test_no_line_begins_with_a_command(text: str, said: str):
     assert published(text) == said
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param(text, id=name)
-        for name, text in {
-            "nothing": "",
-            "spaces": " \n\t\u00a0",
-            "slashes": "/ / /",
-            "zero-width": "\u200b\u200d\ufeff",
-            "fillers": "\u3164\u2800\u115f",
-            "accents": "\u0301\u0302",
-            "surrogate": "\ud83d",
-            "controls": "\x00\x01",
-            "private": "\ueeee",
-        }.items()
-    ],
+BLANK = (
+    *("", " \n\t\u00a0", "/ / /", "\u200b\u200d\ufeff", "\u3164\u2800\u115f", "\u0301\u0302"),
+    *("\ud83d", "\x00\x01", "\ueeee"),
 )
+
+
+@pytest.mark.parametrize("text", BLANK)
 def test_nothing_blank_is_published(text: str):
     """What is blank, or becomes so, is refused as empty (GUARD-3)."""
     assert guard().check(text) == GuardRefusal(FilterReason.EMPTY)
@@ -195,11 +185,6 @@ def test_a_secret_refuses_the_reply(text: str):
 def test_a_few_letters_of_a_secret_are_no_secret(text: str):
     """What anybody might say isn't refused for a likeness."""
     assert published(text) == text
-
-
-def test_blank_secrets_refuse_nothing():
-    """A secret without visible characters is none."""
-    assert Guard(secrets=("", " "), allow_links=False, max_units=9).check("hi") == Guarded("hi")
 
 
 @pytest.mark.parametrize(
@@ -296,99 +281,51 @@ def test_no_answer_can_do_harm(answer: str, line: str, name: str, settings: tupl
         assert_publishable(said, 50)
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "/ ",
-        "\u200b/",
-        "a.b",
-        "://",
-        "e\u0301",
-        "\u0301",
-        "a.bc",
-        "hunter2",
-        "/\u0301",
-        "A",
-        "\U000313fe/",
-    ],
+HOSTILE_PATTERNS = (
+    *("/ ", "\u200b/", "a.b", "://", "e\u0301", "\u0301", "a.bc", "hunter2", "/\u0301", "A"),
+    "\U000313fe/",
 )
+
+
+@pytest.mark.parametrize("pattern", HOSTILE_PATTERNS)
 def test_hostile_texts_take_linear_time(pattern: str):
     """Twice the text never takes four times as long."""
+    assert is_linear(guard().check, pattern, 15_000)
 
-    def seconds(size: int) -> float:
-        text = pattern * (size // len(pattern))
-        start = time.process_time()
-        guard().check(text)
-        return time.process_time() - start
 
-    def growth() -> float:
-        return min(seconds(60_000) for _ in range(3)) / min(seconds(30_000) for _ in range(3))
+@pytest.mark.parametrize("name", ["alice", "Bob_the-2nd", "x" * 50])
+def test_names_for_private_messages(name: str):
+    """A private message goes to a name of CyTube's letters, 1 to 50 of them."""
+    assert is_publishable_name(name)
 
-    # Noise on a busy machine may spoil one measurement, not three.
-    assert any(growth() < 3.2 for _ in range(3))
+
+@pytest.mark.parametrize("name", ["x" * 51, "", "a b", "alice\n", "zoë", "[server]", "１"])
+def test_no_names_for_private_messages(name: str):
+    """Too long, empty, or with a space, a newline, another letter, a bracket, another digit."""
+    assert not is_publishable_name(name)
+
+
+LETTERS = "Zq7Lm2Xv9Rt4Wk8Bn3Pc"  # 20 letters and digits, no two runs alike
 
 
 @pytest.mark.parametrize(
-    ("name", "is_fine"),
+    ("secret", "told", "is_secret"),
     [
-        pytest.param("alice", True, id="plain"),
-        pytest.param("Bob_the-2nd", True, id="all-kinds"),
-        pytest.param("x" * 50, True, id="longest"),
-        pytest.param("x" * 51, False, id="too-long"),
-        pytest.param("", False, id="empty"),
-        pytest.param("a b", False, id="space"),
-        pytest.param("alice\n", False, id="newline"),
-        pytest.param("zoë", False, id="not-ascii"),
-        pytest.param("[server]", False, id="server"),
-        pytest.param("１", False, id="full-width-digit"),
+        *((LETTERS, LETTERS[at : at + 12], True) for at in range(9)),
+        (LETTERS, LETTERS[3:10], False),
+        *((LETTERS[:length], LETTERS[:length], True) for length in range(6, 14)),
+        *((LETTERS[:length], LETTERS[: length - 2], False) for length in range(6, 9)),
+        ("a-b!c#d$e", "a-b!c#d$e", True),
+        ("a-b!c#d$e", "abcde", False),
+        ("", "hi", False),
+        (" ", "hi", False),
     ],
 )
-def test_names_for_private_messages(name: str, is_fine: bool):
-    """A private message goes only to a name of CyTube's letters, 1 to 50 of them."""
-    assert is_publishable_name(name) is is_fine
-
-
-class TestSecretsToTheLetter:
-    """What a run of mutation tests found unguarded: the bounds of what is taken for a secret."""
-
-    KEY = "Zq7Lm2Xv9Rt4Wk8Bn3Pc"  # 20 letters and digits, no two runs alike
-
-    @pytest.mark.parametrize("at", range(9), ids=lambda at: f"from-{at}")
-    def test_twelve_in_a_row_from_anywhere_refuse(self, at):
-        """Any twelve letters or digits in a row of a secret refuse the whole reply."""
-        guard = Guard(secrets=(self.KEY,), allow_links=False, max_units=200)
-
-        found = guard.check(f"the key has {self.KEY[at : at + 12]} in it, or so I hear")
-
-        assert found == GuardRefusal(FilterReason.SECRET)
-
-    def test_seven_in_a_row_within_a_line_pass(self):
-        """Fewer than eight from the middle of a secret, in mid line, tell nobody anything."""
-        guard = Guard(secrets=(self.KEY,), allow_links=False, max_units=200)
-
-        assert isinstance(guard.check(f"well {self.KEY[3:10]} is a funny word"), Guarded)
-
-    @pytest.mark.parametrize("length", range(6, 14))
-    def test_a_short_secret_is_refused_whole(self, length):
-        """A secret of any length from six on is refused where it stands whole."""
-        secret = self.KEY[:length]
-        guard = Guard(secrets=(secret,), allow_links=False, max_units=200)
-
-        assert guard.check(f"it is {secret} they say") == GuardRefusal(FilterReason.SECRET)
-
-    @pytest.mark.parametrize("length", range(6, 9))
-    def test_part_of_a_short_secret_passes_in_mid_line(self, length):
-        """A secret shorter than eight is looked for whole, not in pieces."""
-        guard = Guard(secrets=(self.KEY[:length],), allow_links=False, max_units=200)
-
-        assert isinstance(guard.check(f"it is {self.KEY[: length - 2]} they say"), Guarded)
-
-    def test_a_secret_of_few_letters_needs_its_punctuation(self):
-        """Where a secret has fewer than six letters or digits, its punctuation counts too."""
-        guard = Guard(secrets=("a-b!c#d$e",), allow_links=False, max_units=200)
-
-        assert guard.check("it is a-b!c#d$e, they say") == GuardRefusal(FilterReason.SECRET)
-        assert isinstance(guard.check("it is abcde, they say"), Guarded)
+def test_what_tells_a_secret(secret, told, is_secret):
+    """In mid line: eight letters or digits in a row from anywhere of it, a shorter one whole, and
+    one of fewer than six with its punctuation; a blank one is none."""
+    made = Guard(secrets=(secret,), allow_links=False, max_units=200)
+    assert isinstance(made.check(f"it is {told} I hear"), GuardRefusal) is is_secret
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_bot.config import ResponseProcessingConfig
 from llm_bot.response_processor import FilterReason, Processed, ResponseProcessor
+from llm_bot.response_processor.processor import MAX_ANSWER_CHARACTERS
 from llm_bot.text.cutting import utf16_length
+from tests.timing import is_linear
 
 NAMES = ("MyBot", "the bot")
 
@@ -159,10 +159,8 @@ def test_the_content_filter_lets_through(answer: str, filters: dict[str, object]
 
 def test_a_pattern_that_takes_too_long_refuses():
     """A pattern is matched within a time bound; past it the answer isn't said (ASK-9)."""
-    start = time.perf_counter()
     refused = filtered("a" * 3000 + "b c", block_patterns=["(?:a|a?a|b?a)*c$"], max_word_count=99)
     assert refused.refusal is FilterReason.PATTERN_TIMEOUT
-    assert time.perf_counter() - start < 5
 
 
 def test_words_are_counted_after_the_cut():
@@ -256,54 +254,19 @@ def test_no_answer_is_longer_than_the_room_allows(answer: str, strategy: str, li
     assert (processed.text == "") == (processed.refusal is not None)
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        pytest.param(text, id=text)
-        for text in (
-            *("*a ", "*", "**a*", "_a ", "`", "`a``b", "[", "]", "![", "[a](", "[](b(", '[](x "'),
-            *(
-                "<a",
-                "<a:",
-                "> ",
-                "- ",
-                "~~a ",
-                "*a_b~~c[",
-                "\\",
-                "# ",
-                " #",
-                "```\n",
-                "*a* ",
-                "[a](b)",
-            ),
-            *(
-                "<think",
-                "<think>",
-                "</think>",
-                "< ",
-                "MyBot: ",
-                '"',
-                "'",
-                ".",
-                "... ",
-                "a ",
-                "日。",
-            ),
-        )
-    ],
+HOSTILE = (
+    *("*a ", "*", "**a*", "_a ", "`", "`a``b", "[", "]", "![", "[a](", "[](b(", '[](x "', "<a"),
+    *("<a:", "> ", "- ", "~~a ", "*a_b~~c[", "\\", "# ", " #", "```\n", "*a* ", "[a](b)", "1. "),
+    *("<think", "<think>", "</think>", "< ", "MyBot: ", '"', "'", ".", "... ", "a ", "日。"),
 )
+
+
+@pytest.mark.parametrize("pattern", HOSTILE)
 def test_hostile_answers_take_linear_time(pattern: str):
-    """Twice the answer never takes four times as long."""
+    """Twice the answer never takes four times as long, up to where it is cut before it is read."""
     processor = ResponseProcessor(ResponseProcessingConfig())
 
-    def seconds(size: int) -> float:
-        text = pattern * (size // len(pattern))
-        start = time.process_time()
+    def process_it(text: str) -> None:
         processor.process(text, line=text, own_names=NAMES)
-        return time.process_time() - start
 
-    def growth() -> float:
-        return min(seconds(32_000) for _ in range(3)) / min(seconds(16_000) for _ in range(3))
-
-    # Noise on a busy machine may spoil one measurement, not three.
-    assert any(growth() < 3.2 for _ in range(3))
+    assert is_linear(process_it, pattern, MAX_ANSWER_CHARACTERS // 4)
