@@ -53,7 +53,7 @@ class InsightSettings(msgspec.Struct, frozen=True):
         return cls(
             channel=config.name,
             is_enabled=config.insights.enabled,
-            shows_text=config.logging_content == "full",
+            shows_text=config.logging.content == "full",
             topic_interval=config.insights.topic_interval_messages,
             names=(config.bot.username, *config.bot.aliases),
             ignored_prefixes=tuple(filter(None, config.bot.ignored_prefixes)),

@@ -52,7 +52,9 @@ class Prompt(msgspec.Struct, frozen=True):
     def messages(self) -> tuple[Message, Message]:
         """The system message and the user message."""
         is_tick = self.line.kind is LineKind.TICK
-        return self._messages(TICK_TEMPLATE if is_tick else self.config.user_prompt_template)
+        return self._messages(
+            TICK_TEMPLATE if is_tick else self.config.llm_api.user_prompt_template
+        )
 
     def shortened(self, halvings: int) -> tuple[Message, Message]:
         """The same with so many times the half of the conversation, the oldest lines left out."""
@@ -94,7 +96,7 @@ class Prompt(msgspec.Struct, frozen=True):
         }
 
     def _context(self) -> str:
-        if not self.config.include_context_in_prompt:
+        if not self.config.llm_api.include_context_in_prompt:
             return "There is no conversation to look at."
         where = "privately" if self.line.kind is LineKind.PM else "in the room"
         said = "\n".join(map(self._written, self.conversation)) or "(nothing yet)"

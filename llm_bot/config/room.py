@@ -1,15 +1,20 @@
-"""What a room inherits: its own values where it has any, else the global ones."""
+"""What a room inherits: its own values where it has any, else the global ones.
+
+Sections go to the room whole, so that a new setting in one of them is there without further ado.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
+from llm_bot.config.llm import LLMApiConfig
 from llm_bot.config.model import ChannelConfig, Config
 from llm_bot.config.sections import (
     BotConfig,
     ContextWindowConfig,
     InsightsConfig,
+    LoggingConfig,
     RateLimitsConfig,
     RepliesConfig,
     ResponseProcessingConfig,
@@ -21,7 +26,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class RoomConfig:
-    """What one room gets to see."""
+    """What one room gets to see; its own prompt and model stand beside those of `llm_api`."""
 
     name: str
     enabled: bool
@@ -36,10 +41,8 @@ class RoomConfig:
     replies: RepliesConfig
     context_window: ContextWindowConfig
     insights: InsightsConfig
-    user_prompt_template: str
-    include_context_in_prompt: bool
-    max_context_messages: int
-    logging_content: Literal["redacted", "full"]
+    llm_api: LLMApiConfig
+    logging: LoggingConfig
     dry_run: bool
 
 
@@ -59,10 +62,8 @@ def resolve_room(config: Config, channel: ChannelConfig) -> RoomConfig:
         replies=config.replies,
         context_window=config.context_window,
         insights=config.insights,
-        user_prompt_template=config.llm_api.user_prompt_template,
-        include_context_in_prompt=config.llm_api.include_context_in_prompt,
-        max_context_messages=config.llm_api.max_context_messages,
-        logging_content=config.logging.content,
+        llm_api=config.llm_api,
+        logging=config.logging,
         dry_run=config.dry_run,
     )
 

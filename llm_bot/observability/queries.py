@@ -87,7 +87,7 @@ class DecisionQueries:
         found = [(record, room) for room in rooms for record in _matching(room, wanted)]
         found.sort(key=lambda each: each[0].time, reverse=True)
         return [
-            record_view(record, shows_text=room.config.logging_content == "full")
+            record_view(record, shows_text=room.config.logging.content == "full")
             for record, room in found[: wanted.limit]
         ]
 

@@ -112,7 +112,7 @@ class LaneWorker:
         if reply.relevance is not None:
             tally.relevance.observe(reply.relevance)
         self._room.note_reply(job.record)
-        is_shown = self._room.config.logging_content == "full"
+        is_shown = self._room.config.logging.content == "full"
         texts = {"line": job.line.text, "reply": text} if is_shown else {}
         log.info("reply.sent", extra={**_ids(job), **reply_fields(reply), **texts})
 

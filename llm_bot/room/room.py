@@ -225,7 +225,7 @@ class Room:
 
         `now` is epoch seconds.
         """
-        most = self.config.max_context_messages
+        most = self.config.llm_api.max_context_messages
         lines = self.conversation_of(line).window.latest(most + 1, now)
         asked = (line.correlation_id, line.user, line.text)
         others = [one for one in lines if (one.correlation_id, one.user, one.text) != asked]

@@ -373,7 +373,7 @@ class TestRooms:
         assert room.triggers == checked.triggers
         assert room.rate_limits == checked.rate_limits
         assert room.response_processing == checked.response_processing
-        assert room.logging_content == "redacted"
+        assert room.logging.content == "redacted"
 
     def test_an_override_replaces_the_whole_value(self):
         """What an override leaves out has its default, not the global value."""
