@@ -152,7 +152,7 @@ class Stage:
             "people": self._people,
             "media": self._titles,
             "speeds": self._speeds,
-            "room": self.setting.room.name,
+            "bot": self.setting.bot_name,
             "can_break_model": bool(self.models),
             "provider": self.setting.loaded.llm_api.provider,
         }

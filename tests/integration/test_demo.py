@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import pytest
 
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
+from tests.servers import eventually
 
 COMMAND = [sys.executable, "-m", "llm_bot", "demo"]
 RUN_SECONDS = 120.0  # a run takes ten; the machine may be busy
@@ -100,7 +101,7 @@ bot: {{username: Projector}}
 llm_api: {{provider: ollama, base_url: "{server.base_url}", model: mine}}
 """
         )
-        with terminal("--config", str(path), "--speed", "20") as shown:
+        with terminal("--terminal", "--config", str(path), "--speed", "20") as shown:
             await shown.until_async(r">> Projector: ")
             shown.leave(b"/quit\n")
         assert server.requests[0].body["model"] == "mine"
@@ -133,11 +134,15 @@ def test_any_recording_can_be_played(tmp_path):
 class Terminal:
     """The demo in a terminal of its own; `text` is what it has shown."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **environment: str) -> None:
         self._mine, theirs = pty.openpty()
         self.text = ""
         self.process = subprocess.Popen(
-            [*COMMAND, "--terminal", *arguments], stdin=theirs, stdout=theirs, stderr=theirs
+            [*COMMAND, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, **environment},
         )
         os.close(theirs)
 
@@ -176,9 +181,9 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str) -> Iterator[Terminal]:
+def terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
     """One that is gone in the end."""
-    opened = Terminal(*arguments)
+    opened = Terminal(*arguments, **environment)
     try:
         yield opened
     finally:
@@ -186,8 +191,9 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
 
 
 def test_whoever_types_is_answered():
-    """In private, and as anybody, with what is decided about each line; Ctrl-D leaves."""
-    with terminal() as shown:
+    """In private, and as anybody, with what is decided about each line; Ctrl-D leaves. Over SSH
+    there is no need to ask for it."""
+    with terminal(SSH_TTY="/dev/pts/1") as shown:
         shown.until("Join in: type a line that names Reel")
         shown.type(b"/pm hello there, who are you?\n")
         shown.until(r">> Reel to You, privately: \S+")
@@ -198,7 +204,21 @@ def test_whoever_types_is_answered():
 
 def test_ctrl_c_leaves_in_order():
     """Exit code 0, a summary, no traceback, and the terminal as it was."""
-    with terminal() as shown:
+    with terminal("--terminal") as shown:
         shown.until(r">> Reel: ")
         shown.process.send_signal(signal.SIGINT)
         shown.leave(b"")
+
+
+def test_a_browser_is_opened_for_whoever_has_one(tmp_path):
+    """With the address that is printed."""
+    browser, seen = tmp_path / "browser", tmp_path / "seen"
+    browser.write_text(f'#!/bin/sh\necho "$1" >{seen}.new && mv {seen}.new {seen}\n')
+    browser.chmod(0o755)
+    with terminal(DISPLAY=":0", BROWSER=f"{browser} %s", SSH_CONNECTION="", SSH_TTY="") as shown:
+        address = re.search(r"http://127\.0\.0\.1:\d+/", shown.until("Ctrl-C"))
+        asyncio.run(eventually(seen.exists, timeout=RUN_SECONDS))
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.process.wait(RUN_SECONDS) == 0
+    assert address
+    assert seen.read_text().strip() == address[0]

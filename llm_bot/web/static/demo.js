@@ -20,7 +20,7 @@ export class Demo {
     this.person = choice("As", "person", demo.people);
     this.text = el("input", {
       id: "demo-text", type: "text", maxlength: 320, autocomplete: "off", required: true,
-      placeholder: `Say something in ${demo.room ?? "the room"}`, "aria-label": "Line",
+      placeholder: demo.bot ? `Such as: ${demo.bot}, what's on?` : "Say something", "aria-label": "Line",
     });
     this.private = el("input", { id: "demo-private", type: "checkbox" });
     this.media = choice("Film", "media", demo.media);
