@@ -10,16 +10,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from playwright.async_api import Browser, Page, async_playwright, expect
-from prometheus_client import CollectorRegistry
 
 from llm_bot.app import App
 from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.health import HealthServer
-from llm_bot.web.access import Access
 from llm_bot.web.demo_actions import DemoActions
-from llm_bot.web.feed import Feed
 from llm_bot.web.server import LivePage
 from tests.servers import LOOPBACK
 from tests.unit.llm_client.scripted_server import ScriptedServer
@@ -64,8 +61,7 @@ class Stage:
         limits: Mapping[str, float] | None = None,
         shows_text: bool = True,
         demo: DemoActions | None = None,
-        health: dict[str, Any] | None = None,
-        **sections: Any,
+        token: str | None = None,
     ) -> None:
         self.model = ScriptedServer()
         self.bus = EventBus()
@@ -73,34 +69,19 @@ class Stage:
         self._limits = limits or {}
         self._shows_text = shows_text
         self._demo = demo
-        self._health = health or {}
-        self._sections = sections
+        self._token = token
         self._stop = asyncio.Event()
         self._stack = AsyncExitStack()
         self.rooms: dict[str, StandInConnector] = {}
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.model)
-        config = self._config()
-        token = config.health.token
-        feed = Feed()
         app = self.app = App(
-            config,
-            stop=self._stop,
-            bus=self.bus,
-            rng=lambda: 0.7,
-            observers=[feed],
+            self._config(), stop=self._stop, bus=self.bus, rng=lambda: 0.7, demo=self._demo
         )
-        self.page = LivePage(
-            Access(config.health.host, token.get_secret_value() if token else None),
-            rooms=lambda: [service.room for service in app._rooms],
-            limiter=app._shared.limiter,
-            clock=app._clock,
-            status=app.status.read,
-            shows_text=lambda: self._shows_text,
-            demo=self._demo,
-            feed=feed,
-        )
+        page = app._parts[-1]
+        assert isinstance(page, LivePage)
+        self.page = page
         for name in self._names:
             connector = StandInConnector(self.bus, channel=name, domain=DOMAIN, bot_name=BOT)
             self.rooms[name] = await self._stack.enter_async_context(connector)
@@ -141,9 +122,14 @@ class Stage:
                 "triggers": [{"type": "mention"}, {"type": "pm"}],
                 "rate_limits": limits,
                 "replies": {"min_interval_seconds": 0, "confirm_seconds": 1},
-                "health": {"enabled": False, **self._health},
+                "health": {
+                    "host": LOOPBACK,
+                    "enabled": False,  # served below, so that it can go away
+                    "dashboard": True,
+                    "token": self._token,
+                },
+                "logging": {"content": "full" if self._shows_text else "redacted"},
                 "shutdown_grace_seconds": 1,
-                **self._sections,
             }
         )
 
@@ -151,21 +137,18 @@ class Stage:
         """Let the page be had, at any free port if it is 0."""
         self.page.feed.is_closed = False
         self._server = HealthServer(
-            self.app.config.health.model_copy(update={"host": LOOPBACK, "port": port}),
+            self.app.config.health.model_copy(update={"port": port}),
             status=self.app.status.read,
             is_ready=self.app.status.is_ready,
-            registry=CollectorRegistry(),
+            registry=self.app.metrics.registry,
             parts=[self.page],
         )
         await self._server.__aenter__()
+        self.port = self._server.port
 
     async def go_away(self) -> None:
         """The page can't be had any more; what is connected is let go."""
         await self._server.__aexit__(None, None, None)
-
-    @property
-    def port(self) -> int:
-        return self._server.port
 
     @property
     def url(self) -> str:

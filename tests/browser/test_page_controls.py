@@ -24,7 +24,7 @@ async def chrome():
 async def test_token_is_exchanged_for_a_session(chrome: Browser):
     """Reached under another name the page asks for the token, by a form or once in the address,
     and goes on with a cookie that scripts can't read."""
-    async with Stage(health={"token": TOKEN}) as stage:
+    async with Stage(token=TOKEN) as stage:
         context = await chrome.new_context(extra_http_headers={"X-Forwarded-For": "192.0.2.1"})
         page = await context.new_page()
         await page.goto(stage.url)
