@@ -11,9 +11,8 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page
 
-from tests.browser.stage import browser
+from tests.browser.stage import browser, demo
 
-ROOT = Path(__file__).parents[2]
 SPEED = "10"
 ANSWERED = 3
 PATIENCE_MILLISECONDS = 60_000
@@ -28,27 +27,9 @@ PICTURES = (
 
 async def main(folder: Path) -> None:
     """Play the film night at ten times its speed, and take the pictures as it goes on."""
-    command = ("-m", "llm_bot", "demo", "--no-browser", "--speed", SPEED)
-    demo = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        url = await _address(demo)
-        async with browser() as opened:
-            for name, scheme, width, height in PICTURES:
-                await _take(opened, url, folder / f"{name}.png", scheme, width, height)
-    finally:
-        demo.terminate()
-        await demo.wait()
-
-
-async def _address(demo: asyncio.subprocess.Process) -> str:
-    assert demo.stdout is not None
-    async for line in demo.stdout:
-        word, _, rest = line.decode().strip().partition(" ")
-        if word == "Page":
-            return rest.strip()
-    raise RuntimeError("the demo ended without saying where its page is")
+    async with browser() as opened, demo("--speed", SPEED) as url:
+        for name, scheme, width, height in PICTURES:
+            await _take(opened, url, folder / f"{name}.png", scheme, width, height)
 
 
 async def _take(

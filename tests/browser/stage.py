@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -16,7 +18,6 @@ from llm_bot.bus import EventBus
 from llm_bot.config import Config
 from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.health import HealthServer
-from llm_bot.web.demo_actions import DemoActions
 from llm_bot.web.server import LivePage
 from tests.servers import LOOPBACK
 from tests.unit.llm_client.scripted_server import ScriptedServer
@@ -51,6 +52,29 @@ async def browser() -> AsyncIterator[Browser]:
             await opened.close()
 
 
+@asynccontextmanager
+async def demo(*arguments: str) -> AsyncIterator[str]:
+    """`llm-bot demo` as a process of its own, which has to end in order; where its page is."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "llm_bot", "demo", "--no-browser", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            rows = [await process.stdout.readline(), await process.stdout.readline()]
+        yield rows[1].decode().removeprefix("  Page").strip()
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 class Stage:
     """Entered, the bot hears its rooms and the page can be had at `url`."""
 
@@ -60,7 +84,6 @@ class Stage:
         rooms: tuple[str, ...] = (ROOM,),
         limits: Mapping[str, float] | None = None,
         shows_text: bool = True,
-        demo: DemoActions | None = None,
         token: str | None = None,
     ) -> None:
         self.model = ScriptedServer()
@@ -68,7 +91,6 @@ class Stage:
         self._names = rooms
         self._limits = limits or {}
         self._shows_text = shows_text
-        self._demo = demo
         self._token = token
         self._stop = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -76,9 +98,7 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.model)
-        app = self.app = App(
-            self._config(), stop=self._stop, bus=self.bus, rng=lambda: 0.7, demo=self._demo
-        )
+        app = self.app = App(self._config(), stop=self._stop, bus=self.bus, rng=lambda: 0.7)
         page = app._parts[-1]
         assert isinstance(page, LivePage)
         self.page = page

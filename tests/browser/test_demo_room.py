@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -18,46 +15,21 @@ pytest.importorskip("playwright.async_api", reason="pip install playwright")
 from playwright.async_api import Locator, Page, expect
 
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
-from tests.browser.stage import browser, chromium
+from tests.browser.stage import browser, chromium, demo
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: apt-get install chromium")
 
-START_SECONDS = 60.0
-END_SECONDS = 60.0
 PAUSED = "0"
 
 
 @asynccontextmanager
-async def demo(*arguments: str) -> AsyncIterator[Page]:
-    """The page of a process, which has to end in order while the page is open."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "llm_bot", "demo", "--no-browser", *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(START_SECONDS):
-            address = await _address(process)
-        async with browser() as chrome:
-            page = await (await chrome.new_context()).new_page()
+async def visit(*arguments: str) -> AsyncIterator[Page]:
+    """The page of the demo; it ends while the page is open."""
+    async with browser() as chrome:
+        page = await (await chrome.new_context()).new_page()
+        async with demo(*arguments) as address:
             await page.goto(address)
             yield page
-            process.send_signal(signal.SIGINT)
-            async with asyncio.timeout(END_SECONDS):
-                assert await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    async for row in process.stdout:
-        if found := re.search(r"http://127\.0\.0\.1:\d+/", row.decode()):
-            return found[0]
-    raise AssertionError("it never said where the page is")
 
 
 def lines_with(page: Page, text: str | re.Pattern[str]) -> Locator:
@@ -82,7 +54,7 @@ async def hold_film(page: Page) -> None:
 async def test_the_film_plays_and_somebody_takes_part():
     """The first reply comes by itself; then a visitor, as anybody, in the room and in private, is
     decided about like everybody else; muted, the bot is silent, and says so."""
-    async with demo("--speed", "10") as page:
+    async with visit("--speed", "10") as page:
         await expect(page.locator(".own").first).to_be_visible()
         asked = await say(page, "what is on tonight?", user="Dr_Vespertine", is_private=True)
         await expect(asked.locator(".chip")).to_contain_text("replied")
@@ -107,7 +79,7 @@ async def test_another_film_and_a_flood(tmp_path: Path):
             text.replace("http://127.0.0.1:1/v1", server.base_url)
             + "rate_limits: {media_change_cooldown_seconds: 3600}\n"
         )
-        async with demo("--config", str(path)) as page:
+        async with visit("--config", str(path)) as page:
             await expect(page.locator(".own").first).to_be_visible()
             await hold_film(page)
             await page.locator("#demo-media").select_option("Metropolis (1927)")
@@ -126,7 +98,7 @@ async def test_another_film_and_a_flood(tmp_path: Path):
 
 async def test_the_model_goes_away_and_comes_back():
     """The first provider is seen to be away while the second answers; back, it is up again."""
-    async with demo("--speed", "20") as page:
+    async with visit("--speed", "20") as page:
         first = page.locator(".service", has_text="lmstudio")
         await expect(first).to_contain_text("up")
         await page.locator("#demo-model").select_option("500")
@@ -152,7 +124,7 @@ llm_api: {{provider: ollama, base_url: "{server.base_url}", model: mine}}
 health: {{host: 0.0.0.0, port: 1, token: 0123456789abcdef0123456789abcdef}}
 """
         )
-        async with demo("--config", str(path), "--speed", "10") as page:
+        async with visit("--config", str(path), "--speed", "10") as page:
             await expect(page.locator(".own").first).to_contain_text("Projector")
             await expect(page.locator("#rooms button")).to_have_count(2)
             await expect(page.locator("#demo-model")).to_be_hidden()

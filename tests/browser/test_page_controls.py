@@ -1,4 +1,4 @@
-"""The live page in a real browser: the way in, the demo's controls, a phone, the theme."""
+"""The live page in a real browser: the way in, a phone, the theme."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ pytest.importorskip("playwright.async_api", reason="pip install playwright")
 from playwright.async_api import Browser, expect
 
 from tests.browser.stage import ROOM, TOKEN, Stage, browser, chromium, opened
-from tests.servers import eventually
-from tests.unit.web_stage import FakeActions
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no chromium: apt-get install chromium")
 
@@ -40,35 +38,6 @@ async def test_token_is_exchanged_for_a_session(chrome: Browser):
         await page.goto(f"{stage.url}/?token={TOKEN}")
         await expect(page.locator("#room-name")).to_have_text(ROOM)
         assert TOKEN not in page.url
-
-
-async def test_demo_controls_ask_the_server(chrome: Browser):
-    """In the demo a visitor says lines, changes the film, mutes, floods, and breaks the model."""
-    actions = FakeActions(
-        people=["You", "Ana", "Tomek"],
-        media=["Stalker (1979)", "Solaris (1972)"],
-        speeds=[1, 2.5, 10],
-    )
-    async with Stage(demo=actions, shows_text=False) as stage:
-        page = await opened(chrome, stage)
-        await page.locator("#demo-person").select_option("Ana")
-        await page.get_by_label("Line", exact=True).fill("hello there")
-        await page.get_by_role("button", name="Say").click()
-        await eventually(lambda: actions.asked == [("say", "Ana", "hello there", False)])
-        await page.locator("#demo-media").select_option("Solaris (1972)")
-        await page.locator("#demo-model").select_option("429")
-        await page.locator("#demo-speed").select_option("2.5")
-        await page.get_by_role("button", name="Flood the room").click()
-        await page.get_by_role("button", name="Mute the bot").click()
-        await eventually(lambda: len(actions.asked) == 6)
-        assert set(actions.asked[1:]) == {
-            ("media", "Solaris (1972)"),
-            ("model", "429"),
-            ("speed", 2.5),
-            ("flood",),
-            ("mute", True),
-        }
-        await expect(page.get_by_role("button", name="Let the bot speak")).to_be_visible()
 
 
 async def test_phone_has_views_and_no_sideways_scrolling(chrome: Browser):

@@ -206,14 +206,6 @@ def test_every_other_line_fits_a_room():
         assert not line.startswith(("/", "!", ">"))
 
 
-def test_answers_mention_what_they_are_about():
-    """Most lines name the asker, the film, a word of the question, or somebody in the room."""
-    asked = [f"{head} castle {number}?" for head in ("is the", "nice", "why the", "what about the")
-             for number in range(10)]  # fmt: skip
-    about = [re.search(r"ada|bob|Nosferatu|castle", answer(line)) for line in asked]
-    assert sum(match is not None for match in about) > len(asked) * 0.6
-
-
 def test_who_said_looks_into_the_conversation():
     """The speaker whose line shares most words is named."""
     conversation = (("bob", "the shadow is late"), ("eve", "what a fine shadow on the staircase"))
