@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import nats
 import pytest
 from nats.js import JetStreamContext
 
-from llm_bot.config import NatsConfig
 from llm_bot.errors import BusUnavailableError, NotPermittedError, RequestTimeoutError
 from llm_bot.nats_client import NatsBus
-from llm_bot.ports import SystemClock
 from tests.servers import NatsServer, eventually
 
 ACCOUNTS = """
@@ -29,8 +26,6 @@ accounts {
 }
 """
 
-Connect = Callable[..., Any]
-
 
 @pytest.fixture
 def server(own_nats_server) -> NatsServer:
@@ -39,22 +34,9 @@ def server(own_nats_server) -> NatsServer:
 
 
 @pytest.fixture
-async def connect(server) -> AsyncIterator[Connect]:
-    """Connects buses to the server: `await connect(user)`."""
-    buses: list[NatsBus] = []
-
-    async def make(user: str) -> NatsBus:
-        config = NatsConfig.model_validate(
-            {"servers": [server.url], "user": user, "password": "password"}
-        )
-        bus = NatsBus(config, clock=SystemClock(), rng=lambda: 0.1, name="test")
-        buses.append(bus)
-        await bus.connect()
-        return bus
-
-    yield make
-    for bus in buses:
-        await bus.close()
+def login(connect, server) -> Callable[[str], Awaitable[NatsBus]]:
+    """Connects a bus as one of the users."""
+    return lambda user: connect(server.url, user=user, password="password")
 
 
 @pytest.fixture
@@ -64,14 +46,14 @@ async def jetstream(server) -> AsyncIterator[JetStreamContext]:
     await client.close()
 
 
-async def test_values(connect, jetstream):
+async def test_values(login, jetstream):
     """The latest value of a key comes back as it was put, up to the size of a big room's list."""
     bucket = await jetstream.create_key_value(bucket="kryten_Room-1_userlist")
     large = bytes(range(256)) * 2048
     for key, value in {"users": b"old", "empty": b"", "large": large, "a/b=c.d": b"odd"}.items():
         await bucket.put(key, value)
     await bucket.put("users", b"new")
-    bus = await connect("connector")
+    bus = await login("connector")
 
     found = {
         key: await bus.read_value("kryten_Room-1_userlist", key, timeout=5)
@@ -82,23 +64,23 @@ async def test_values(connect, jetstream):
 
 
 @pytest.mark.parametrize("direct", [False, True])
-async def test_deleted_values(connect, jetstream, direct):
+async def test_deleted_values(login, jetstream, direct):
     """A key that was deleted or purged has no value."""
     bucket = await jetstream.create_key_value(bucket="b", direct=direct)
     for key in ("deleted", "purged"):
         await bucket.put(key, b"x")
     await bucket.delete("deleted")
     await bucket.purge("purged")
-    bus = await connect("connector")
+    bus = await login("connector")
 
     assert await bus.read_value("b", "deleted", timeout=5) is None
     assert await bus.read_value("b", "purged", timeout=5) is None
     assert await bus.read_value("b", "never", timeout=5) is None
 
 
-async def test_nothing_is_created(connect, jetstream):
+async def test_nothing_is_created(login, jetstream):
     """Reading what isn't there leaves nothing behind."""
-    bus = await connect("connector")
+    bus = await login("connector")
 
     assert await bus.read_value("b", "k", timeout=5) is None
     assert await bus.read_value("a.b", "k", timeout=5) is None
@@ -107,42 +89,34 @@ async def test_nothing_is_created(connect, jetstream):
     assert bus.publish_refusals == 0
 
 
-async def test_account_without_jetstream(connect):
+async def test_account_without_jetstream(login):
     """Where the account has no JetStream there is no value, and nobody waits for one."""
-    bus = await connect("without")
-    began = time.monotonic()
-
-    assert await bus.read_value("b", "k", timeout=30) is None
-
-    assert time.monotonic() - began < 5
+    bus = await login("without")
+    assert await asyncio.wait_for(bus.read_value("b", "k", timeout=60), 5) is None
 
 
-async def test_direct_reading(connect, jetstream):
+async def test_direct_reading(login, jetstream):
     """An account that may read one key directly, and nothing else, reads that one."""
     bucket = await jetstream.create_key_value(bucket="direct", direct=True)
     await bucket.put("k", b"value")
-    bus = await connect("direct")
+    bus = await login("direct")
 
     assert await bus.read_value("direct", "k", timeout=5) == b"value"
     with pytest.raises(NotPermittedError):
         await bus.read_value("direct", "other", timeout=30)
 
 
-async def test_account_that_may_not_read(connect, jetstream):
+async def test_account_that_may_not_read(login, jetstream):
     """A refusal is told at once, and isn't waited for."""
     await jetstream.create_key_value(bucket="b")
-    bus = await connect("nobody")
-    began = time.monotonic()
-
+    bus = await login("nobody")
     with pytest.raises(NotPermittedError):
-        await bus.read_value("b", "k", timeout=30)
-
-    assert time.monotonic() - began < 5
+        await asyncio.wait_for(bus.read_value("b", "k", timeout=60), 5)
 
 
-async def test_server_that_says_nothing(connect, server):
+async def test_server_that_says_nothing(login, server):
     """The wait for a value is bounded, and there is none while the server is away."""
-    bus = await connect("connector")
+    bus = await login("connector")
     server.pause()
     with pytest.raises(RequestTimeoutError):
         await bus.read_value("b", "k", timeout=0.1)

@@ -17,8 +17,6 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from llm_bot.bus import base
-from llm_bot.config import NatsConfig
 from llm_bot.errors import (
     BusError,
     BusUnavailableError,
@@ -26,78 +24,20 @@ from llm_bot.errors import (
     RequestTimeoutError,
     UnacceptedReplyError,
 )
-from llm_bot.nats_client import NatsBus
 from llm_bot.nats_client import client as nats_client
-from llm_bot.ports import Event, SystemClock
+from llm_bot.ports import Event
+from tests.buses import bodies, listen, settled
+from tests.integration.conftest import QuickClock
 from tests.servers import LOOPBACK, eventually, free_port
 
 # A key and a certificate for 127.0.0.1 that serve these tests alone, valid from 2020 to 2119.
-TEST_KEY = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgPhWy2n8ij9tqkJsk
-i7vNAKVHYva9z0+AaZxWemFxX1WhRANCAAQdi7CZiRZC39ZnEUqsARz47fGDhmWh
-i+psf7V3hZ6bI2sghuDLrUNepRJBk+G8A0WxsGLC4D5Sq1Y6WshYmQQY
------END PRIVATE KEY-----
-"""
-TEST_CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBczCCARigAwIBAgIBAjAKBggqhkjOPQQDAjAXMRUwEwYDVQQDDAxsbG0tYm90
-IHRlc3QwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBcxFTATBgNV
-BAMMDGxsbS1ib3QgdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABB2LsJmJ
-FkLf1mcRSqwBHPjt8YOGZaGL6mx/tXeFnpsjayCG4MutQ16lEkGT4bwDRbGwYsLg
-PlKrVjpayFiZBBijUzBRMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgKE
-MA8GA1UdEQQIMAaHBH8AAAEwHQYDVR0OBBYEFMnXe3JLow4/uq+GLvUAO0ynikKn
-MAoGCCqGSM49BAMCA0kAMEYCIQCtZvSZoZzy3ypN7Ozsg1wJzMt7CzxoOtoSbfyn
-RcjSkQIhANx4xlfyugguABAMfFiQY4931m5ufjjrA3SGa1SDyV2w
------END CERTIFICATE-----
-"""
-
-MakeBus = Callable[..., NatsBus]
-
-
-class QuickClock(SystemClock):
-    """Waits for nothing, and notes how long it would have been."""
-
-    def __init__(self) -> None:
-        self.sleeps: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        await asyncio.sleep(0)
-
-
-@pytest.fixture
-async def make_bus() -> AsyncIterator[MakeBus]:
-    """Makes buses that are closed after the test: `make_bus(*urls, **settings)`."""
-    buses: list[NatsBus] = []
-
-    def make(*servers: str, clock: SystemClock | None = None, **settings: Any) -> NatsBus:
-        config = NatsConfig.model_validate({"servers": servers, **settings})
-        bus = NatsBus(config, clock=clock or QuickClock(), rng=lambda: 0.1, name="test")
-        buses.append(bus)
-        return bus
-
-    yield make
-    for bus in buses:
-        await bus.close()
-
-
-def bodies(heard: list[Event]) -> list[bytes]:
-    return [event.data for event in heard]
+TLS = Path(__file__).parents[1] / "data" / "tls"
+KEY, CERTIFICATE = str(TLS / "key.pem"), str(TLS / "certificate.pem")
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> str:
     """All that the log says, the fields included."""
     return "\n".join(repr(vars(record)) for record in caplog.records)
-
-
-async def settled(bus: NatsBus) -> None:
-    """Return when all that was published before has reached its subscriptions."""
-    marks: list[Event] = []
-    mark = await bus.subscribe("mark", marks.append)
-    await bus.publish("mark", b"")
-    await eventually(lambda: marks)
-    await mark.unsubscribe()
 
 
 # --- the first connection ---
@@ -116,7 +56,7 @@ async def test_tries_end(make_bus):
     assert not bus.is_connected
 
 
-async def test_tries_for_ever(make_bus, own_nats_server):
+async def test_tries_for_ever(connect, own_nats_server):
     """With 0 tries it goes on until there is a server (LIFE-2)."""
     server = own_nats_server()
     server.kill()
@@ -127,8 +67,7 @@ async def test_tries_for_ever(make_bus, own_nats_server):
             if len(self.sleeps) == 30:
                 server.restart()
 
-    bus = make_bus(server.url, clock=Clock(), max_reconnect_attempts=0)
-    await bus.connect()
+    bus = await connect(server.url, clock=Clock(), max_reconnect_attempts=0)
 
     assert bus.is_connected
     assert bus.reconnects == 0
@@ -215,23 +154,21 @@ async def test_wrong_password(make_bus, own_nats_server, caplog, login, in_url):
     assert f"{LOOPBACK}:{server.port}" in str(caught.value)
 
 
-async def test_user_and_password(make_bus, own_nats_server):
+async def test_user_and_password(connect, own_nats_server):
     """The right user and password are let in."""
     server = own_nats_server(config="authorization { user: bob, password: right-password }")
-    bus = make_bus(server.url, user="bob", password="right-password")
-    await bus.connect()
+    bus = await connect(server.url, user="bob", password="right-password")
     await bus.flush()
 
 
-async def test_nkey(make_bus, own_nats_server, tmp_path):
+async def test_nkey(connect, own_nats_server, tmp_path):
     """The seed in `nkey_seed_file` logs in."""
     seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
     public = nkeys.from_seed(bytearray(seed)).public_key.decode()
     server = own_nats_server(config=f"authorization {{ users: [{{nkey: {public}}}] }}")
     (tmp_path / "seed").write_bytes(seed + b"\n")
 
-    bus = make_bus(server.url, nkey_seed_file=str(tmp_path / "seed"))
-    await bus.connect()
+    bus = await connect(server.url, nkey_seed_file=str(tmp_path / "seed"))
     await bus.flush()
 
 
@@ -250,24 +187,12 @@ async def test_odd_credentials_file(make_bus, nats_server, tmp_path, content):
 # --- encryption ---
 
 
-@pytest.fixture
-def tls_files(tmp_path) -> tuple[Path, Path]:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    certificate.write_text(TEST_CERTIFICATE)
-    key.write_text(TEST_KEY)
-    return certificate, key
-
-
-async def test_tls(make_bus, own_nats_server, tls_files):
+async def test_tls(connect, own_nats_server):
     """With the right authority, and our own certificate where one is asked for, it connects."""
-    certificate, key = tls_files
-    server = own_nats_server(
-        config=f"tls {{ cert_file: '{certificate}', key_file: '{key}', ca_file: '{certificate}',"
-        " verify: true }"
-    )
-    tls = {"ca_file": str(certificate), "cert_file": str(certificate), "key_file": str(key)}
-    bus = make_bus(server.url.replace("nats:", "tls:"), tls=tls)
-    await bus.connect()
+    files = f"cert_file: '{CERTIFICATE}', key_file: '{KEY}', ca_file: '{CERTIFICATE}'"
+    server = own_nats_server(config=f"tls {{ {files}, verify: true }}")
+    tls = {"ca_file": CERTIFICATE, "cert_file": CERTIFICATE, "key_file": KEY}
+    bus = await connect(server.url.replace("nats:", "tls:"), tls=tls)
     await bus.flush()
 
     server.restart()
@@ -275,17 +200,16 @@ async def test_tls(make_bus, own_nats_server, tls_files):
     await bus.flush()
 
 
-async def test_untrusted_server(make_bus, own_nats_server, tls_files):
+async def test_untrusted_server(make_bus, own_nats_server):
     """A server whose certificate no trusted authority has signed is not connected to."""
-    certificate, key = tls_files
-    server = own_nats_server(config=f"tls {{ cert_file: '{certificate}', key_file: '{key}' }}")
+    server = own_nats_server(config=f"tls {{ cert_file: '{CERTIFICATE}', key_file: '{KEY}' }}")
     bus = make_bus(server.url, max_reconnect_attempts=1)
     with pytest.raises(BusUnavailableError, match="certificate"):
         await bus.connect()
 
 
 @pytest.mark.parametrize("how", ["address", "authority"])
-async def test_no_login_in_the_clear(make_bus, tls_files, how):
+async def test_no_login_in_the_clear(make_bus, how):
     """Where encryption is wanted and the server has none, the password isn't sent."""
     received = bytearray()
 
@@ -298,7 +222,7 @@ async def test_no_login_in_the_clear(make_bus, tls_files, how):
         if how == "address":
             url = url.replace("nats:", "tls:")
         else:
-            settings["tls"] = {"ca_file": str(tls_files[0])}
+            settings["tls"] = {"ca_file": CERTIFICATE}
         bus = make_bus(url, max_reconnect_attempts=1, **settings)
         with pytest.raises(BusUnavailableError, match="secure connection"):
             await bus.connect()
@@ -309,13 +233,11 @@ async def test_no_login_in_the_clear(make_bus, tls_files, how):
 # --- coming back ---
 
 
-async def test_second_server(make_bus, own_nats_server):
+async def test_second_server(connect, own_nats_server):
     """Servers are tried in turn at the start, and another one takes over when one dies."""
     first, second = own_nats_server(), own_nats_server()
-    heard: list[Event] = []
-    bus = make_bus(f"nats://{LOOPBACK}:{free_port()}", first.url, second.url)
-    await bus.connect()
-    await bus.subscribe("a", heard.append)
+    bus = await connect(f"nats://{LOOPBACK}:{free_port()}", first.url, second.url)
+    heard = await listen(bus, "a")
     await bus.flush()
 
     first.kill()
@@ -324,11 +246,10 @@ async def test_second_server(make_bus, own_nats_server):
     await eventually(lambda: heard)
 
 
-async def test_again_and_again(make_bus, own_nats_server):
+async def test_again_and_again(connect, own_nats_server):
     """It comes back however often the server goes, requests included; what has ended doesn't."""
     server = own_nats_server()
-    bus = make_bus(server.url)
-    await bus.connect()
+    bus = await connect(server.url)
 
     async def echo(event: Event) -> None:
         await bus.publish(event.reply, event.data)
@@ -348,13 +269,11 @@ async def test_again_and_again(make_bus, own_nats_server):
                 await bus.request(subject, b"", timeout=5)
 
 
-async def test_nothing_stale_after_a_stall(make_bus, own_nats_server):
+async def test_nothing_stale_after_a_stall(connect, own_nats_server):
     """What was published to a server that had stopped answering isn't sent to its successor."""
     server = own_nats_server()
-    bus = make_bus(server.url)
-    heard: list[Event] = []
-    await bus.connect()
-    await bus.subscribe("a", heard.append)
+    bus = await connect(server.url)
+    heard = await listen(bus, "a")
     await bus.flush()
 
     server.pause()
@@ -372,8 +291,10 @@ async def test_nothing_stale_after_a_stall(make_bus, own_nats_server):
     assert bodies(heard) == [b"fresh"]
 
 
-async def test_error_of_the_server(make_bus, caplog):
-    """An error after which the server hangs up, such as an expired login, leads to a reconnect."""
+@pytest.mark.parametrize("text", [b"'User Authentication Expired'", b""])
+async def test_error_of_the_server(connect, caplog, text):
+    """An error such as an expired login leads to a reconnect with all subscriptions; so does one
+    without a text, at which nats-py's parser fails."""
     connections = itertools.count()
     lines: list[bytes] = []
 
@@ -381,23 +302,20 @@ async def test_error_of_the_server(make_bus, caplog):
         await greet(reader, writer)
         if next(connections) == 0:
             await reader.readline()  # the subscription
-            writer.write(b"-ERR 'User Authentication Expired'\r\n")
-            await writer.drain()
-            return
+            writer.write(b"-ERR %s\r\n" % text)
         await answer_pings(reader, writer, lines)
 
     async with scripted(script) as url:
-        bus = make_bus(url)
-        await bus.connect()
+        bus = await connect(url)
         await bus.subscribe("a", print)
         await eventually(lambda: bus.reconnects == 1)
         await bus.flush()
         assert any(line.startswith(b"SUB a ") for line in lines)
-        assert "nats.error" in caplog.messages
+        assert ("nats.error" in caplog.messages) == bool(text)
         await bus.close()
 
 
-async def test_unforeseen_answer_while_reconnecting(make_bus, caplog):
+async def test_unforeseen_answer_while_reconnecting(connect, caplog):
     """Whatever a server says while we reconnect, the tries go on."""
     connections = itertools.count()
 
@@ -420,8 +338,7 @@ async def test_unforeseen_answer_while_reconnecting(make_bus, caplog):
                 await answer_pings(reader, writer)
 
     async with scripted(script) as url:
-        bus = make_bus(url)
-        await bus.connect()
+        bus = await connect(url)
         await eventually(lambda: bus.reconnects == 1, timeout=10)
         await bus.close()
 
@@ -441,11 +358,10 @@ authorization {
 """
 
 
-async def test_refused_subscription(make_bus, own_nats_server, caplog):
+async def test_refused_subscription(connect, own_nats_server, caplog):
     """What the account may not hear is `refused` after `flush`, and nothing else is."""
     server = own_nats_server(config=PERMISSIONS)
-    bus = make_bus(server.url, user="bot", password="password")
-    await bus.connect()
+    bus = await connect(server.url, user="bot", password="password")
     subjects = ["a", "secret.a", "room.x", "Room.x", "secret.>", "secretive"]
     subscriptions = [await bus.subscribe(subject, print) for subject in subjects]
     await bus.flush()
@@ -473,13 +389,12 @@ accounts {{
 """
 
 
-async def test_the_permission_is_back(make_bus, own_nats_server):
+async def test_the_permission_is_back(connect, own_nats_server):
     """What was refused once isn't refused any more when the server allows it, and is heard."""
     user = "user: bot, password: password"
     muted = f'{{ {user}, permissions: {{ subscribe: {{ deny: ["Room.*"] }} }} }}'
     server = own_nats_server(config=ACCOUNTS.format(mute=muted, hearing=""))
-    bus = make_bus(server.url, user="bot", password="password")
-    await bus.connect()
+    bus = await connect(server.url, user="bot", password="password")
     heard: list[Event] = []
     room = await bus.subscribe("Room.x", heard.append)
     await bus.flush()
@@ -492,11 +407,10 @@ async def test_the_permission_is_back(make_bus, own_nats_server):
     assert not room.refused
 
 
-async def test_refused_publish(make_bus, own_nats_server, caplog):
+async def test_refused_publish(connect, own_nats_server, caplog):
     """What the account may not say is counted and logged; a request fails without a wait."""
     server = own_nats_server(config=PERMISSIONS)
-    bus = make_bus(server.url, user="bot", password="password")
-    await bus.connect()
+    bus = await connect(server.url, user="bot", password="password")
 
     await bus.publish("secret.a", b"")
     await bus.flush()
@@ -515,13 +429,11 @@ async def test_refused_publish(make_bus, own_nats_server, caplog):
     assert bus.reconnects == 0
 
 
-async def test_max_payload(make_bus, own_nats_server):
+async def test_max_payload(connect, own_nats_server):
     """More than the server takes, headers included, is refused here; the connection stays."""
     server = own_nats_server(config="max_payload: 1000")
-    bus = make_bus(server.url)
-    await bus.connect()
-    heard: list[Event] = []
-    await bus.subscribe("a", heard.append)
+    bus = await connect(server.url)
+    heard = await listen(bus, "a")
 
     headers = {"Source": "x" * 100}
     fits = 1000 - len(b"NATS/1.0\r\nSource: \r\n\r\n") - 100
@@ -541,81 +453,24 @@ async def test_max_payload(make_bus, own_nats_server):
 # --- the stream ---
 
 
-async def test_interleaved_order(make_bus, nats_server):
-    """2,000 events of four names, through one wildcard subscription, stay in order (HEAR-2)."""
-    bus, other = make_bus(nats_server.url), make_bus(nats_server.url)
-    await bus.connect()
-    await other.connect()
-    heard: list[Event] = []
-    await bus.subscribe("kryten.events.cytube.room.*", heard.append)
-    await bus.flush()
-
-    names = itertools.cycle(["chatmsg", "adduser", "userleave", "changemedia"])
-    expected = [
-        (f"kryten.events.cytube.room.{name}", b"%d" % number)
-        for number, name in zip(range(2000), names, strict=False)
-    ]
-    for subject, body in expected:
-        await other.publish(subject, body)
-    await eventually(lambda: len(heard) == 2000)
-
-    assert [(event.subject, event.data) for event in heard] == expected
-
-
-async def test_plain_function_that_returns_a_coroutine(make_bus, nats_server):
-    """It is found out at the first event; each is handled once, and in order."""
-    bus = make_bus(nats_server.url)
-    await bus.connect()
-    trace: list[str] = []
-
-    async def handle(event: Event) -> None:
-        trace.append(f"begin {event.data.decode()}")
-        await asyncio.sleep(0)
-        trace.append(f"end {event.data.decode()}")
-
-    subscription = await bus.subscribe("a", lambda event: handle(event))
-    for number in range(3):
-        await bus.publish("a", b"%d" % number)
-    await settled(bus)
-    await subscription.unsubscribe()
-
-    assert trace == [f"{what} {number}" for number in range(3) for what in ("begin", "end")]
-
-
-async def test_plain_handler_runs_in_the_reader(make_bus, nats_server):
-    """Else the speed would be gone; and an ended subscription leaves nothing behind."""
-    bus = make_bus(nats_server.url)
-    await bus.connect()
+async def test_plain_handlers_run_in_the_reader(connect, nats_server):
+    """Else the speed would be gone."""
+    bus = await connect(nats_server.url)
     tasks: list[asyncio.Task[Any] | None] = []
-    subscription = await bus.subscribe("a", lambda _: tasks.append(asyncio.current_task()))
-    await bus.publish("a", b"")
-    await eventually(lambda: tasks)
-    assert tasks == [bus._client._reading_task]
-    await subscription.unsubscribe()
-    assert not bus._client._handlers
-
-
-async def test_plain_handler_meets_a_cancelled_future(make_bus, nats_server):
-    """It is a failure like any other, and doesn't end the reader."""
-    bus = make_bus(nats_server.url)
-    await bus.connect()
-    given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    given_up.cancel()
-    await bus.subscribe("a", lambda _: given_up.result())
     for _ in range(2):
-        await bus.publish("a", b"")
-    await eventually(lambda: bus.handler_errors == 2)
+        await bus.subscribe("a", lambda _: tasks.append(asyncio.current_task()))
+    await bus.publish("a", b"")
+    await eventually(lambda: len(tasks) == 2)
+    assert tasks[0] is tasks[1]
 
 
-async def test_late_pong(make_bus, own_nats_server, monkeypatch):
+async def test_late_pong(connect, own_nats_server, monkeypatch):
     """A server that answers when nobody waits for it any more is heard on."""
     monkeypatch.setattr(nats_client, "UNSUBSCRIBE_SECONDS", 0.1)
     server = own_nats_server()
-    bus = make_bus(server.url)
-    await bus.connect()
-    heard: list[Event] = []
-    gone = await bus.subscribe("gone", heard.append)
-    await bus.subscribe("a", heard.append)
+    bus = await connect(server.url)
+    gone = await bus.subscribe("gone", print)
+    heard = await listen(bus, "a")
     await bus.flush()
     server.pause()
     await gone.unsubscribe()
@@ -626,25 +481,7 @@ async def test_late_pong(make_bus, own_nats_server, monkeypatch):
     assert bus.reconnects == 0
 
 
-async def test_reader_that_ends(make_bus):
-    """An error without a text, at which nats-py's parser fails, costs a reconnect and no more."""
-    connections = itertools.count()
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await greet(reader, writer)
-        if next(connections) == 0:
-            writer.write(b"-ERR \r\n")
-        await answer_pings(reader, writer, [])
-
-    async with scripted(script) as url:
-        bus = make_bus(url)
-        await bus.connect()
-        await eventually(lambda: bus.reconnects == 1)
-        await bus.flush()
-        await bus.close()
-
-
-async def test_events_on_the_way_of_the_subscription(make_bus):
+async def test_events_on_the_way_of_the_subscription(connect):
     """What a server sends before `subscribe` has returned is heard in its order."""
     sent = asyncio.Event()
 
@@ -659,50 +496,18 @@ async def test_events_on_the_way_of_the_subscription(make_bus):
                 sent.set()
 
     async with scripted(serve) as url:
-        bus = make_bus(url)
-        await bus.connect()
-        heard: list[Event] = []
-        await bus.subscribe("a", heard.append)
+        bus = await connect(url)
+        heard = await listen(bus, "a")
         await asyncio.wait_for(sent.wait(), 5)
         await eventually(lambda: len(heard) == 5)
 
     assert bodies(heard) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-async def test_slow_consumer(make_bus, nats_server, monkeypatch, caplog):
-    """What doesn't fit into the pending events is dropped, counted and logged; the rest goes on."""
-    monkeypatch.setattr(nats_client, "PENDING_MESSAGES", 10)
-    bus = make_bus(nats_server.url)
-    await bus.connect()
-    release = asyncio.Event()
-    entered = asyncio.Event()
-    heard: list[bytes] = []
-
-    async def handler(event: Event) -> None:
-        entered.set()
-        await release.wait()
-        heard.append(event.data)
-
-    await bus.subscribe("a", handler)
-    await bus.publish("a", b"0")
-    await asyncio.wait_for(entered.wait(), 5)
-    for number in range(1, 31):
-        await bus.publish("a", b"%d" % number)
-    await settled(bus)
-    assert bus.dropped == 20
-    assert caplog.messages.count("nats.dropped") == 20
-
-    release.set()
-    await eventually(lambda: len(heard) == 11)
-    assert heard == [b"%d" % number for number in range(11)]
-
-
-async def test_odd_messages(make_bus, nats_server):
+async def test_odd_messages(connect, nats_server):
     """A subject or headers that are no text cost that one event, not the connection."""
-    bus = make_bus(nats_server.url)
-    await bus.connect()
-    heard: list[Event] = []
-    await bus.subscribe("odd.>", heard.append)
+    bus = await connect(nats_server.url)
+    heard = await listen(bus, "odd.>")
     await bus.flush()
 
     with socket.create_connection((LOOPBACK, nats_server.port)) as raw:
@@ -720,12 +525,11 @@ async def test_odd_messages(make_bus, nats_server):
     assert bus.is_connected
 
 
-async def test_stream_answers_first(make_bus, own_nats_server):
+async def test_stream_answers_first(connect, own_nats_server):
     """A JetStream stream over the subject answers before the connector does: `accept` tells."""
     # SEND-2
     server = own_nats_server(jetstream=True)
-    bus = make_bus(server.url)
-    await bus.connect()
+    bus = await connect(server.url)
     stream = {"name": "all", "subjects": ["kryten.>"], "storage": "memory"}
     created = await bus.request("$JS.API.STREAM.CREATE.all", stream, timeout=5)
     assert "error" not in json.loads(created.data)
@@ -746,7 +550,7 @@ async def test_stream_answers_first(make_bus, own_nats_server):
     assert reply["success"] is True
 
 
-async def test_flush_overtakes_nothing(make_bus):
+async def test_flush_overtakes_nothing(connect):
     """What `flush` asks the server comes after all that was sent before it."""
     lines: list[bytes] = []
 
@@ -755,8 +559,7 @@ async def test_flush_overtakes_nothing(make_bus):
         await answer_pings(reader, writer, lines)
 
     async with scripted(script) as url:
-        bus = make_bus(url)
-        await bus.connect()
+        bus = await connect(url)
         await bus.subscribe("a", print)
         await bus.publish("b", b"x")
         await bus.flush()
@@ -764,70 +567,33 @@ async def test_flush_overtakes_nothing(make_bus):
         await bus.close()
 
 
-async def test_flush_is_bounded(make_bus):
-    """A server that takes everything and says nothing ends `flush` with an error, in time."""
+# --- the end ---
+
+
+async def test_a_server_that_falls_silent(connect, monkeypatch):
+    """A flush, a request and the end take a bounded time, also when the server takes everything
+    and says nothing any more."""
+    monkeypatch.setattr(nats_client, "UNSUBSCRIBE_SECONDS", 0.1)
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await greet(reader, writer)
         await reader.read()
 
     async with scripted(script) as url:
-        bus = make_bus(url)
-        await bus.connect()
+        bus = await connect(url)
+        await bus.subscribe("a", print)
         with pytest.raises(BusError):
             await asyncio.wait_for(bus.flush(timeout=0.1), 5)
         with pytest.raises(RequestTimeoutError):
             await bus.request("a", b"", timeout=0.1)
-
-
-# --- the end ---
-
-
-async def test_close_with_silent_server(make_bus, monkeypatch):
-    """Closing takes a bounded time, also when the server doesn't answer any more."""
-    monkeypatch.setattr(nats_client, "UNSUBSCRIBE_SECONDS", 0.1)
-    monkeypatch.setattr(base, "CLOSE_SECONDS", 0.2)
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await greet(reader, writer)
-        await reader.read()
-
-    async with scripted(script) as url:
-        bus = make_bus(url)
-        await bus.connect()
-        await bus.subscribe("a", print)
         await asyncio.wait_for(bus.close(), 5)
     assert not bus.is_connected
 
 
-async def test_close_with_hung_handler(make_bus, nats_server, monkeypatch):
-    """A handler that never ends is cancelled, after a bounded wait."""
-    monkeypatch.setattr(base, "CLOSE_SECONDS", 0.1)
-    bus = make_bus(nats_server.url)
-    await bus.connect()
-    entered, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def hang(event: Event) -> None:
-        entered.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    await bus.subscribe("a", hang)
-    await bus.publish("a", b"")
-    await asyncio.wait_for(entered.wait(), 5)
-    await asyncio.wait_for(bus.close(), 5)
-    await asyncio.wait_for(cancelled.wait(), 5)
-
-
-async def test_close_sends_what_was_given(make_bus, nats_server):
+async def test_close_sends_what_was_given(connect, nats_server):
     """What was published just before the end still goes out."""
-    bus, other = make_bus(nats_server.url), make_bus(nats_server.url)
-    await bus.connect()
-    await other.connect()
-    heard: list[Event] = []
-    await other.subscribe("a", heard.append)
+    bus, other = await connect(nats_server.url), await connect(nats_server.url)
+    heard = await listen(other, "a")
     await other.flush()
 
     for number in range(100):
@@ -837,12 +603,11 @@ async def test_close_sends_what_was_given(make_bus, nats_server):
     await eventually(lambda: len(heard) == 100)
 
 
-async def test_close_leaves_nothing(make_bus, own_nats_server):
+async def test_close_leaves_nothing(connect, own_nats_server):
     """After closing with the server killed a moment ago, no task is left."""
     server = own_nats_server()
     before = asyncio.all_tasks()
-    bus = make_bus(server.url)
-    await bus.connect()
+    bus = await connect(server.url)
     await bus.subscribe("a", print)
     await bus.flush()
     server.kill()

@@ -11,10 +11,8 @@ import pytest
 from llm_bot.errors import BusError
 from llm_bot.nats_client.key_value import (
     can_exist,
-    direct_subject,
     read_direct_answer,
     read_stream_answer,
-    stream_request,
 )
 from llm_bot.ports import Event
 
@@ -53,27 +51,6 @@ def test_names(bucket, key, can):
     assert can_exist(bucket, key) is can
 
 
-def test_requests():
-    """The last message on the key's subject is asked for, and nothing else."""
-    assert stream_request("b", "k") == (
-        "$JS.API.STREAM.MSG.GET.KV_b",
-        {"last_by_subj": "$KV.b.k"},
-    )
-    assert direct_subject("b", "k") == "$JS.API.DIRECT.GET.KV_b.$KV.b.k"
-
-
-@pytest.mark.parametrize("value", ["", "[]", "ü\n"])
-def test_value(value):
-    """The value comes back as it was stored."""
-    assert read_stream_answer(message(value)) == value.encode()
-    assert read_direct_answer(Event("x", value.encode(), {"Nats-Subject": "k"})) == value.encode()
-
-
-def test_empty_message():
-    """NATS leaves out what is empty."""
-    assert read_stream_answer(answer({"message": {"subject": "k", "seq": 1}})) == b""
-
-
 @pytest.mark.parametrize(
     "header", ["KV-Operation: DEL", "KV-Operation: PURGE", "Nats-Marker-Reason: MaxAge"]
 )
@@ -84,14 +61,10 @@ def test_deleted(header):
     assert read_direct_answer(Event("x", b"", {name: value})) is None
 
 
-@pytest.mark.parametrize("code", [404, 503])
-def test_nothing_there(code):
+def test_nothing_there():
     """No bucket, no key, no JetStream for this account: no value, and no error."""
-    assert read_stream_answer(answer({"error": {"code": code}})) is None
-
-
-def test_no_such_key():
-    """The same in the answer to direct reading."""
+    for code in (404, 503):
+        assert read_stream_answer(answer({"error": {"code": code}})) is None
     assert read_direct_answer(Event("x", b"", {"Status": "404"})) is None
 
 

@@ -1,19 +1,21 @@
-"""The in-memory bus, as far as the contract of all buses (tests/integration) doesn't say it."""
+"""Subjects, headers, and the choice of a bus, as far as the contract of all buses
+(tests/integration) doesn't say it."""
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 
 import pytest
 
 import llm_bot.bus
-from llm_bot.bus import EventBus
+from llm_bot.bus import EventBus, RedisEventBus
 from llm_bot.bus.subjects import check_pattern, clean_headers, matches
-from llm_bot.errors import BusError, BusUnavailableError
-from llm_bot.ports import Event
-from tests.servers import eventually
+from llm_bot.config import Config
+from llm_bot.errors import BusError
+from llm_bot.nats_client import NatsBus
+from llm_bot.ports import SystemClock
+from llm_bot.runtime.bus_factory import make_bus
 
 
 def test_the_library_of_redis_is_imported_by_need():
@@ -28,13 +30,6 @@ assert "redis" in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     with pytest.raises(AttributeError):
         llm_bot.bus.Other  # noqa: B018 - the look-up is the test
-
-
-@pytest.fixture
-async def bus():
-    bus = EventBus(pending_messages=4)
-    yield bus
-    await bus.close()
 
 
 @pytest.mark.parametrize(
@@ -72,70 +67,30 @@ def test_clean_headers():
     assert clean_headers(None) is None
 
 
-async def test_overflow_is_counted(bus):
-    """What doesn't fit into a subscription's queue is dropped and counted, the rest is handled."""
-    heard: list[Event] = []
-    await bus.subscribe("a", heard.append)
-
-    for number in range(6):  # no other task runs in between
-        await bus.publish("a", b"%d" % number)
-    await eventually(lambda: len(heard) == 4)
-
-    assert bus.dropped == 2
-    assert [event.data for event in heard] == [b"0", b"1", b"2", b"3"]
-
-
-async def test_outage(bus):
-    """Between `disconnect` and `reconnect` nothing can be sent; the subscriptions survive."""
-    heard: list[Event] = []
-    await bus.subscribe("a", heard.append)
-
-    bus.disconnect()
-    assert not bus.is_connected
-    with pytest.raises(BusUnavailableError):
-        await bus.publish("a", b"lost")
-    with pytest.raises(BusUnavailableError):
-        await bus.flush()
-
-    waiter = asyncio.create_task(bus.wait_connected())
-    bus.reconnect()
-    bus.reconnect()  # once is enough
-    await waiter
-    await bus.publish("a", b"heard")
-    await eventually(lambda: heard)
-
-    assert bus.reconnects == 1
-    assert [event.data for event in heard] == [b"heard"]
-
-
-async def test_close_releases_waiters():
-    """Whoever waits for a connection that will never come is told so."""
+async def test_values():
+    """`read_value` finds what was put into `values`; capitals matter."""
     bus = EventBus()
-    bus.disconnect()
-    waiter = asyncio.create_task(bus.wait_connected())
-    await asyncio.sleep(0)
-
+    bus.values["room", "users"] = b"x"
+    assert await bus.read_value("room", "users", timeout=5) == b"x"
+    for bucket, key in (("room", "other"), ("room", "Users"), ("Room", "users")):
+        assert await bus.read_value(bucket, key, timeout=5) is None
     await bus.close()
 
-    with pytest.raises(BusUnavailableError):
-        await waiter
 
-
-async def test_close_with_hung_handler(monkeypatch):
-    """A handler that never ends is cancelled; closing takes a bounded time."""
-    monkeypatch.setattr("llm_bot.bus.base.CLOSE_SECONDS", 0.05)
-    bus = EventBus()
-    cancelled = asyncio.Event()
-
-    async def hang(event: Event) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    await bus.subscribe("a", hang)
-    await bus.publish("a", b"")
-    await asyncio.sleep(0)
-    await bus.close()
-
-    await asyncio.wait_for(cancelled.wait(), 5)
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("memory", EventBus), ("redis", RedisEventBus), ("nats", NatsBus)]
+)
+def test_the_bus_of_a_type(kind, expected):
+    """`bus.type` chooses; none of them connects before it is told to."""
+    config = Config.model_validate(
+        {
+            "nats": {"servers": ["nats://127.0.0.1:9"]},
+            "bus": {"type": kind},
+            "channels": [{"name": "Room"}],
+            "bot": {"username": "Bot"},
+            "llm_api": {"provider": "ollama", "base_url": "http://127.0.0.1:9", "model": "m"},
+        }
+    )
+    bus = make_bus(config, SystemClock(), lambda: 0.5)
+    assert type(bus) is expected
+    assert bus.is_connected == (kind == "memory")
