@@ -42,7 +42,7 @@ class Pipe:
         self.stream.close()
         if self._reader.ident is None:
             self.read()
-        self._reader.join(20)
+        self._reader.join(120)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_process_ends_while_its_reader_stalls():
         "        logging.error('x' * 200_000)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
     process.communicate()
 
 

@@ -215,7 +215,7 @@ async def test_reader_that_takes_nothing_is_dropped(
         return not stage.page.feed.bells
 
     try:
-        await eventually(is_dropped, timeout=15)
+        await eventually(is_dropped, timeout=60)
     finally:
         writing.transport.abort()
     del reading
