@@ -53,10 +53,11 @@ an `error`. The answers below are those of a real bot."""
 HEALTH = """\
 ### `/health` and `/ready`
 
-`status` is `healthy` when ready and the last model request got an answer, else `degraded`. A
-room is `active`, `silent`, `muted` or `disabled`; a provider `up`, `down` or `cooling`. What
-came of a question about a room: `not_yet`, `answered`, `no_answer`, `not_stored`, `bad_answer`,
-`failed`. [More](../spec/spec-observability.md#health)."""
+`status` is `healthy` when ready, the last model request got an answer and no provider has a
+problem (`provider_problems`), else `degraded`. `provider_quirks` is what servers refuse and
+aren't sent any more. A room is `active`, `silent`, `muted` or `disabled`; a provider `up`,
+`down` or `cooling`. What came of a question about a room: `not_yet`, `answered`, `no_answer`,
+`not_stored`, `bad_answer`, `failed`. [More](../spec/spec-observability.md#health)."""
 
 DECISIONS = """\
 ### `/decisions`

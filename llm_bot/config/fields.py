@@ -134,9 +134,9 @@ def _http_url(url: str) -> str:
     parts = split_url(url)
     if parts is None or parts.scheme not in {"http", "https"}:
         raise mismatch("must be a URL such as https://api.openai.com/v1 (http or https)")
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if "@" in parts.netloc or "#" in url:
         raise mismatch(
-            "must be a URL without a user, a ? or a #",
+            "must be a URL without a user or a #",
             "credentials belong into api_key or extra_headers",
         )
     return url.rstrip("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -28,6 +29,9 @@ def doubtful_settings(config: Config) -> Iterator[Fault]:
     ):
         yield Fault(template, "no {context_window}, so the model doesn't see the conversation")
     for path, value in leaves(config):
+        if path[-1] == "base_url" and urlsplit(str(value)).path.endswith("/chat/completions"):
+            message = "ends in /chat/completions, which is left out"
+            yield Fault(path, message, "write the address up to the version, such as /v1")
         if isinstance(value, SecretStr) and len(value) < MIN_SECRET_CHARACTERS:
             message = f"secret of fewer than {MIN_SECRET_CHARACTERS} characters"
             yield Fault(path, message, "one so short can't be kept out of logs and replies")

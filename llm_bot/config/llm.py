@@ -70,6 +70,12 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
+def _body(body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if "messages" in body:
+        raise mismatch("messages are what the bot itself sends", "leave them out")
+    return body
+
+
 class LLMParameters(Section):
     """How the model writes. What isn't set isn't sent: the server's own defaults hold."""
 
@@ -133,8 +139,12 @@ class LLMProviderConfig(SectionWithFiles):
     extra_headers: Annotated[dict[str, str], Field(max_length=50), AfterValidator(_headers)] = (
         Field(default_factory=dict, repr=False, description="HTTP headers added to each request.")
     )
-    extra_body: Annotated[dict[str, JsonValue], Field(max_length=100)] = Field(
-        default_factory=dict, repr=False, description="Fields added to the JSON of each request."
+    extra_body: Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(_body)] = (
+        Field(
+            default_factory=dict,
+            repr=False,
+            description="Fields added to the JSON of each request.",
+        )
     )
     vision_model: Text | None = Field(
         None,

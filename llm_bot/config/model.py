@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -126,13 +126,15 @@ class Config(Section):
             if isinstance(value, SecretStr):
                 yield value.get_secret_value()
             elif isinstance(value, dict) and path[-1] == "extra_headers":
-                yield from _header_secrets(value)
+                yield from _named_secrets(value)
+            elif path[-1] == "base_url":
+                yield from _named_secrets(dict(parse_qsl(urlsplit(str(value)).query)))
             elif isinstance(value, str) and path[:2] == ("nats", "servers"):
                 yield from _url_secrets(value)
 
 
-def _header_secrets(headers: dict[str, str]) -> Iterator[str]:
-    for name, value in headers.items():
+def _named_secrets(named: dict[str, str]) -> Iterator[str]:
+    for name, value in named.items():
         if any(part in name.lower() for part in _TELLTALE):
             yield value
             yield value.rpartition(" ")[2]  # what follows "Bearer"

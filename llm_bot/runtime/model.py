@@ -33,6 +33,16 @@ class SwappableModel:
         """How the providers of the newest client stand, by their names."""
         return dict(self._clients[-1].states) if self._clients else {}
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why providers of the newest client don't work."""
+        return self._clients[-1].problems if self._clients else {}
+
+    @property
+    def quirks(self) -> dict[str, dict[str, dict[str, object]]]:
+        """What their servers refuse and aren't sent any more, by provider and model."""
+        return self._clients[-1].quirks if self._clients else {}
+
     async def open(self, settings: LLMApiConfig) -> LLMClient:
         """An open client for `settings`, for `replace`. Raises `ConfigurationError`."""
         client = LLMClient(

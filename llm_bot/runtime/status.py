@@ -46,7 +46,8 @@ class Status:
     def read(self) -> dict[str, Any]:
         """What /health says."""
         tallies = [service.room.tally for service in self.rooms]
-        is_well = self.is_ready() and self.metrics.is_model_available
+        problems = self.model.problems
+        is_well = self.is_ready() and self.metrics.is_model_available and not problems
         last = self.tally.last_event_at
         return {
             "status": "healthy" if is_well else "degraded",
@@ -59,6 +60,8 @@ class Status:
             },
             "rooms": {service.room.config.name: service.sync.status() for service in self.rooms},
             "providers": self.model.states,
+            "provider_problems": problems,
+            "provider_quirks": self.model.quirks,
             "last_event_timestamp": None if last is None else iso_time(last),
             "metrics": {
                 "events_received": sum(sum(tally.events.values()) for tally in tallies),

@@ -292,6 +292,8 @@ async def test_health(tmp_path, nats_server, model):
             "llm_api_available": True,
             "channels": {"RigRoom": "active", "Still": "silent", "Off": "disabled"},
             "providers": {"openai": "up"},
+            "provider_problems": {},
+            "provider_quirks": {},
             "last_event_timestamp": None,
             "metrics": {"events_received": 0, "triggers_fired": 0, "responses_sent": 0},
         }

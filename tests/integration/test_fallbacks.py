@@ -70,14 +70,18 @@ async def test_a_fallback_answers(tmp_path, nats_server, model, second):
 
 
 async def test_a_wrong_key_rests_the_provider(tmp_path, nats_server, model, second):
-    """After a 401 the first provider is left in peace; the next line goes past it at once."""
+    """After a 401 the first provider is left in peace; the next line goes past it at once, and
+    /health says why (OBS-18)."""
     model.script(Answer(401, {"error": {"message": "no such key"}}))
     second.script(chat("One."), chat("Two."))
     whole = with_fallback(nats_server, model, second)
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
         await peer.say("alice", "RigBot: hello?")
         await peer.hears(1)
-        assert daemon.health()["providers"] == {"openai": "cooling", "ollama": "up"}
+        health = daemon.health()
+        assert health["providers"] == {"openai": "cooling", "ollama": "up"}
+        assert health["provider_problems"] == {"openai": "openai: no such key (HTTP 401)"}
+        assert (health["status"], health["llm_api_available"]) == ("degraded", True)
         await peer.say("bob", "RigBot: and me?")
         await peer.hears(2)
         assert peer.texts == ["One.", "Two."]
@@ -105,6 +109,8 @@ async def test_a_refused_parameter_is_left_out(tmp_path, nats_server, model, sec
         assert sent == [True, False, False]
         (adapted,) = daemon.logged("llm.request_adapted")
         assert (adapted["provider"], adapted["dropped"]) == ("openai", ["presence_penalty"])
+        quirks = {"openai": {"stand-in": {"dropped": ["presence_penalty"]}}}
+        assert daemon.health()["provider_quirks"] == quirks
         statuses = {
             labels["status"]: value
             for labels, value in daemon.metrics()["llm_bot_llm_requests_total"]

@@ -25,6 +25,7 @@ from llm_bot.config import (
 from llm_bot.config.llm import KEYED_PROVIDERS, Provider
 from llm_bot.llm_client import ConfigurationError, LLMConfig
 from llm_bot.llm_client.adapters import ADAPTER_REGISTRY, get_adapter
+from llm_bot.runtime.model import client_config
 
 
 def settings(**sections: Any) -> dict[str, Any]:
@@ -126,7 +127,7 @@ BAD_REDIS_URLS = [
 ]  # fmt: skip
 BAD_MODEL_URLS = [
     "", "localhost:8000", "ftp://h/v1", "http://", "http://h:port/v1", "http://u:p@h/v1",
-    "http://h/v1?key=a", "http://h/v1#a", "http://a b/v1",
+    "http://h/v1#a", "http://h/v1#", "http://a b/v1",
 ]  # fmt: skip
 BAD_TEMPLATES = [
     "{", "}", "{foo}", "{}", "{0}", "{username!r}", "{username:>5}", "{username.x}", " ",
@@ -179,9 +180,11 @@ class TestBounds:
             ("channels.0.name", ["a", "Film-Night_2", "x" * 30, "0"],
              ["", "x" * 31, "a b", "a.b", "a*", "ä", "a\n", "a>"]),
             ("channels.0.domain", ["cytu.be", "localhost", "h.example.org:8443"], BAD_DOMAINS),
-            ("llm_api.base_url", ["http://h", "https://h:1/v1"], BAD_MODEL_URLS),
+            ("llm_api.base_url", ["http://h", "https://h:1/v1", "https://h/d?api-version=1"],
+             BAD_MODEL_URLS),
+            ("llm_api.extra_body", [{"stream": False, "model": "x"}], [{"messages": []}]),
             ("llm_api.api_key", ["sk-1"], ["", "  ", "a\nb", " sk-1", "sk-ä", 12345678]),
-            ("llm_api.extra_headers", [{"X-A": "b"}],
+            ("llm_api.extra_headers", [{"X-A": "b"}, {"!#$%&'*+.^_`|~": ""}, {"a": " \t b "}],
              [{"a b": "c"}, {"": "c"}, {"a": "b\r\nc: d"}, {"a": "ä"}, {"a\n": "b"}]),
             # CONF-18: known fields, and braces that are doubled
             ("llm_api.user_prompt_template",
@@ -191,9 +194,10 @@ class TestBounds:
         ids=lambda value: value if isinstance(value, str) else "",
     )  # fmt: skip
     def test_bounds(self, path, inside, outside):
-        """Each bounded setting takes its ends and refuses what lies beyond them."""
+        """Each bounded setting takes its ends and refuses what lies beyond them; what it takes of
+        the model's, the client takes."""
         for value in inside:
-            config(**at(path, value))
+            client_config(config(**at(path, value)).llm_api)
         for value in outside:
             assert places(**at(path, value)) == {place(path)}, value
 
@@ -329,6 +333,7 @@ SECRETS = {
     "llm_api": {
         "api_key": "sk-first-key",
         "extra_headers": {"Authorization": "Bearer in-a-header", "X-Title": "harmless title"},
+        "base_url": "http://m/v1?api-version=2024-06-01&key=in-a-query",
         "fallbacks": [{"base_url": "http://b/v1", "model": "m", "api_key": "sk-second-key"}],
     },
 }
@@ -346,6 +351,7 @@ class TestSecrets:
             "sk-first-key",
             "Bearer in-a-header",
             "in-a-header",
+            "in-a-query",
             "sk-second-key",
         }
 

@@ -678,6 +678,7 @@ class TestWarnings:
         [
             ("{name: lounge}", "{name: lounge, enabled: false}", "channels"),
             ("model: m", "model: m, api_key: abc", "llm_api.api_key"),
+            ("http://m/v1", "http://m/v1/chat/completions?a=b", "llm_api.base_url"),
             ("model: m", "model: m, user_prompt_template: '{context_window}'",
              "llm_api.user_prompt_template"),
             ("model: m", "model: m, user_prompt_template: '{trigger_message}'",

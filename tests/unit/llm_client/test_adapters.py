@@ -33,27 +33,6 @@ def body_of(asked=None, **changes):
     return json.loads(built(asked, **changes).body)
 
 
-@pytest.mark.parametrize(
-    ("provider", "base_url", "url"),
-    [
-        ("openai", "https://h/v1", "https://h/v1/chat/completions"),
-        ("openai", "https://h/v1/", "https://h/v1/chat/completions"),
-        ("openai", "https://h/api/paas/v4", "https://h/api/paas/v4/chat/completions"),
-        ("openai", "https://h", "https://h/chat/completions"),
-        ("openai", "https://h/d/x?api-version=1", "https://h/d/x/chat/completions?api-version=1"),
-        ("ollama", "http://h:11434", "http://h:11434/v1/chat/completions"),
-        ("ollama", "http://h:11434/v1", "http://h:11434/v1/chat/completions"),
-        ("ollama", "http://h:11434/v1/", "http://h:11434/v1/chat/completions"),
-        ("lmstudio", "http://h:1234/", "http://h:1234/v1/chat/completions"),
-        ("mlx", "http://[::1]:8080", "http://[::1]:8080/v1/chat/completions"),
-    ],
-)
-def test_url(provider, base_url, url):
-    """The address is taken as it stands; the local ones get `/v1` where it is missing."""
-    made = built(provider=provider, base_url=base_url)
-    assert (made.method, made.url) == ("POST", url)
-
-
 def test_key_goes_out_as_bearer():
     """The key is a bearer token; without one there is no such header."""
     assert built().headers["authorization"] == f"Bearer {KEY}"

@@ -152,7 +152,7 @@ async def test_pauses_grow_and_the_server_s_wish_is_their_floor(server, clock, m
         Answer(503, headers={"retry-after": "Tue, 14 Nov 2023 22:30:20 GMT"}),
     ]
     server.script(*steps, chat("at last"))
-    async with make(max_attempts=5) as client:
+    async with make(max_attempts=5, max_retry_delay_seconds=30) as client:
         response = await client.generate(request())
     assert clock.slept == [1.0, 2.0, 7.0, 20.0]
     assert (response.content, response.latency_seconds) == ("at last", 30.0)

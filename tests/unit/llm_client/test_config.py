@@ -20,7 +20,7 @@ def test_defaults():
     made = LLMConfig(provider="ollama", base_url="http://host", model="m")
     assert made.api_key is None
     assert (made.timeout_seconds, made.max_attempts, made.max_concurrent_requests) == (30, 3, 10)
-    assert (made.retry_delay_seconds, made.max_retry_delay_seconds) == (1, 30)
+    assert (made.retry_delay_seconds, made.max_retry_delay_seconds) == (1, 8)
     assert (made.breaker_failures, made.breaker_cooling_seconds) == (5, 30)
     assert (made.breaker_rejected_seconds, made.model_cache_ttl_seconds) == (300, 300)
     assert (made.parameters, made.extra_headers, made.extra_body) == ({}, {}, {})
