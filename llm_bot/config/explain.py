@@ -135,8 +135,9 @@ class Explainer:
 
 
 def _message(error: ErrorDetails) -> str:
-    if error["type"] == "string_pattern_mismatch":
-        return f"{{found}} must be {IN_WORDS[error['ctx']['pattern']]}"
+    pattern = error.get("ctx", {}).get("pattern")
+    if pattern in IN_WORDS:
+        return f"{{found}} must be {IN_WORDS[pattern]}"
     # "Input should be less than or equal to 5", "Tuple should have ... after validation, not 0"
     wanted = error["msg"].partition(" should ")[2].partition(" after validation")[0]
     return f"{{found}} must {wanted}"

@@ -194,10 +194,12 @@ class _Builder:
         merged: list[yaml.Node] = []
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._fault(path, "a key that is a list or a mapping")
+                self.lines[*path, "?"] = _line(key)
+                self._fault((*path, "?"), "a key that is a list or a mapping")
                 continue
             inside = (*path, key.value)
             if key.tag == _MERGE:
+                self.lines[inside] = _line(key)
                 merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
             elif key.value in data:
                 first, self.lines[inside] = self.lines[inside], _line(key)
@@ -208,7 +210,7 @@ class _Builder:
             if isinstance(source, yaml.MappingNode):
                 data = (self.value(source, path, _line(source)) or {}) | data
             else:
-                self._fault(path, "<< without a mapping", "write <<: *name of a mapping")
+                self._fault((*path, "<<"), "must be a mapping", "write <<: *name of a mapping")
         return data
 
     def _scalar(self, node: yaml.ScalarNode, path: DataPath) -> Any:

@@ -132,10 +132,11 @@ class TestWholeFiles:
         """Editors that write one do no harm."""
         assert load(b"\xef\xbb\xbf" + LEAST.encode()).config.bot.username == "MyBot"
 
-    def test_a_bomb(self, refused):
-        """Ten lines of aliases don't unfold to millions of values."""
-        lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    @pytest.mark.parametrize("link", ["[{}]", "{{<<: [{}]}}"])
+    def test_a_bomb(self, refused, link):
+        """Ten lines of aliases, or of merges, don't unfold to millions of values."""
+        lines = [f"a0: &a0 {{{', '.join(f'k{n}: x' for n in range(10))}}}"]
+        lines += [f"a{n}: &a{n} {link.format(', '.join([f'*a{n - 1}'] * 10))}" for n in range(1, 9)]
         (problem,) = refused("\n".join(lines)).values()
         assert "more than 100000 values" in problem.message
 
@@ -168,11 +169,19 @@ class TestAnchors:
         assert c.max_per_channel_per_hour == 5
 
     @pytest.mark.parametrize(
-        "text", ["a: {[b]: c}", "a: &a {<<: *a}", "a: &a {b: {<<: *a}}", "a: {<<: 5}"]
+        ("text", "path"),
+        [
+            ("a: {[b]: c}", "a.?"),
+            ("[b]: c", "?"),
+            ("a: {<<: 5}", "a.<<"),
+            ("a: {<<: [5]}", "a.<<"),
+            ("a: &a {<<: *a}", ""),
+            ("a: &a {b: {<<: *a}}", ""),
+        ],
     )
-    def test_merges_that_make_no_sense(self, refused, text):
-        """A merge of itself or of no mapping is a problem."""
-        assert refused(text)
+    def test_keys_and_merges_that_make_no_sense(self, refused, text, path):
+        """A merge of itself or of no mapping is a problem, and a key that is no word."""
+        assert path in refused(text)
 
     def test_dates_stay_text(self, load):
         """What YAML would make a date of is the text that was written."""
