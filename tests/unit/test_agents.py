@@ -7,6 +7,8 @@ import doctest
 import importlib
 import json
 import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -19,12 +21,19 @@ import pytest
 import llm_bot.demo
 from llm_bot.agents.base import AgentRegistry, BaseAgent
 from llm_bot.agents.chat import ChatAgent
-from llm_bot.agents.insight import LINES_A_TICK, TICK_SECONDS, InsightAgent, InsightSettings
+from llm_bot.agents.insight import (
+    LINES_A_TICK,
+    LINES_AT_ONCE,
+    TICK_SECONDS,
+    InsightAgent,
+    InsightSettings,
+)
 from llm_bot.agents.publishing import insights_subject, publish_insights
 from llm_bot.agents.schemas import AgentResponse, Insight, UserMessage
 from llm_bot.bus import EventBus
 from llm_bot.context_window import WindowLine
 from llm_bot.decisions import DecisionRecord, ReplyRecord
+from llm_bot.errors import BusError
 from llm_bot.insights.questions import is_question
 from llm_bot.insights.stream_buffer import StreamBuffer, StreamTrack
 from llm_bot.insights.topics import InsightKind
@@ -216,6 +225,24 @@ class Observed:
         return self.agent.tick(self.clock.time())
 
 
+@asynccontextmanager
+async def running(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run them beside the block, begun already; none of them may have ended."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
+    await settle()
+    yield
+    assert not any(task.done() for task in tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def settle(turns: int = 20) -> None:
+    """Give others so many turns of the loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
 def replied(correlation_id: str = "id-1", *, event: str = "chat", **reply: Any) -> DecisionRecord:
     record = DecisionRecord(correlation_id, "MyChannel", "alice", 0.0, event, None)
     record.reply = ReplyRecord(**reply)
@@ -392,20 +419,19 @@ def test_nothing_that_goes_wrong_gets_out(caplog):
     assert told.exc_info is not None
 
 
-async def test_it_runs_beside_the_room():
-    """`run` looks every few seconds, until it is cancelled."""
+async def test_it_runs_beside_the_room(caplog):
+    """`run` looks every few seconds; a failing look is logged once, and the next one comes
+    (INS-1)."""
     scene = Observed()
-    running = asyncio.create_task(scene.agent.run())
-    await asyncio.sleep(0)
-    scene.say("who is the tall one?", user="alice")
-    for _ in range(3):
-        scene.clock.advance(60)
+    failing = InsightAgent(scene.buffer, scene.settings, clock=scene.clock, on_insight=fail)
+    async with running(scene.agent.run(), failing.run()):
         for _ in range(3):
-            await asyncio.sleep(0)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert [one.kind for one in scene.told] == [InsightKind.QUESTION]
+            scene.say("who is the tall one?", user="alice")
+            for _ in range(4):
+                scene.clock.advance(100)
+                await settle()
+    assert [one.kind for one in scene.told] == [InsightKind.QUESTION] * 3
+    assert [one.message for one in caplog.records] == ["insight.error"]
 
 
 def hostile_line(i: int) -> str:
@@ -421,31 +447,25 @@ async def test_it_looks_at_portions(lines):
     scene.say("who is the tall one?", user="alice", correlation_id="q")
     scene.say("silence", *[lines(i) for i in range(300)], user="alice")
     turns = 0
-    running = asyncio.create_task(scene.agent.run())
-    await asyncio.sleep(0)
-    scene.clock.advance(500)
-    while turns < 3 or not scene.told:
-        await asyncio.sleep(0)
-        turns += 1
-    running.cancel()
-    assert turns > 300 / 20
+    async with running(scene.agent.run()):
+        scene.clock.advance(500)
+        while turns < 3 or not scene.told:
+            await settle(1)
+            turns += 1
+    assert turns > LINES_A_TICK / LINES_AT_ONCE
     assert [one.kind for one in scene.told][-1:] == [InsightKind.QUESTION]
 
 
 async def test_what_changes_between_portions():
     """Forgotten, or turned off, while it looks: the rest isn't looked at, nothing twice."""
     scene = Observed()
-    running = asyncio.create_task(scene.agent.run())
-    await asyncio.sleep(0)
-    for change in (scene.agent.forget, partial(setattr, scene.agent, "settings", off())):
-        scene.say(*["silence"] * 50, "who is the tall one?", user="alice")
-        scene.clock.advance(TICK_SECONDS)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        change()
-        for _ in range(20):
-            await asyncio.sleep(0)
-    running.cancel()
+    async with running(scene.agent.run()):
+        for change in (scene.agent.forget, partial(setattr, scene.agent, "settings", off())):
+            scene.say(*["silence"] * 50, "who is the tall one?", user="alice")
+            scene.clock.advance(TICK_SECONDS)
+            await settle(2)
+            change()
+            await settle()
     assert scene.later(500) == []
 
 
@@ -464,21 +484,14 @@ def test_of_a_flood_the_newest_lines_are_looked_at():
 async def test_rooms_do_not_look_in_step():
     """With a phase the first look comes earlier, and each later one a whole pause after it."""
     early, late = Observed(), Observed()
-    running = [
-        asyncio.create_task(early.agent.run(phase=0.6)),
-        asyncio.create_task(late.agent.run()),
-    ]
     looks: list[tuple[int, int]] = []
-    await asyncio.sleep(0)
-    for _ in range(2 * int(TICK_SECONDS)):
-        for scene in (early, late):
-            scene.say("one more line", user="alice")
-            scene.clock.advance(1)
-        for _ in range(10):
-            await asyncio.sleep(0)
-        looks.append((early.agent._seen, late.agent._seen))
-    for task in running:
-        task.cancel()
+    async with running(early.agent.run(phase=0.6), late.agent.run()):
+        for _ in range(2 * int(TICK_SECONDS)):
+            for scene in (early, late):
+                scene.say("one more line", user="alice")
+                scene.clock.advance(1)
+            await settle()
+            looks.append((early.agent._seen, late.agent._seen))
     changes = [
         [n for n, (a, b) in enumerate(pairwise(side), 1) if a != b]
         for side in zip(*looks, strict=True)
@@ -488,25 +501,6 @@ async def test_rooms_do_not_look_in_step():
 
 def off() -> InsightSettings:
     return InsightSettings("MyChannel", is_enabled=False)
-
-
-async def test_run_outlives_what_goes_wrong(caplog):
-    """A failing look is logged once, and the next one comes (INS-1)."""
-    scene = Observed()
-    agent = InsightAgent(scene.buffer, scene.settings, clock=scene.clock, on_insight=fail)
-    running = asyncio.create_task(agent.run())
-    await asyncio.sleep(0)
-    for _ in range(3):
-        scene.buffer.add(
-            CONVERSATION, WindowLine("alice", "who is the tall one?", scene.clock.time())
-        )
-        for _ in range(4):
-            scene.clock.advance(100)
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-    assert not running.done()
-    assert [one.message for one in caplog.records] == ["insight.error"]
-    running.cancel()
 
 
 def fail(_: object) -> None:
@@ -536,7 +530,8 @@ def test_film_night_has_one_topic():
 
 
 async def test_insights_are_published():
-    """One message each, in order, on the room's subject; none about a private message."""
+    """One message each, in order, on the room's subject; none about a private message, and none
+    while nobody wants them (STREAM-3)."""
     scene = Observed(shows_text=True)
     bus = EventBus()
     heard: asyncio.Queue[Event] = asyncio.Queue()
@@ -544,92 +539,55 @@ async def test_insights_are_published():
     scene.agent.note_reply(replied("before it began"))
     send = partial(bus.publish, insights_subject("MyChannel"))
     wanted = [True]
-    sending = asyncio.create_task(publish_insights(scene.buffer, send, is_wanted=lambda: wanted[0]))
-    await asyncio.sleep(0)
-    scene.agent.note_reply(replied("private", event="pm"))
-    scene.buffer.add(INSIGHTS, {"from": "another agent"})
-    scene.agent.note_reply(replied("one", relevance=0.5))
-    told = json.loads((first := await heard.get()).data)
+    async with running(publish_insights(scene.buffer, send, is_wanted=lambda: wanted[0])):
+        scene.agent.note_reply(replied("private", event="pm"))
+        scene.buffer.add(INSIGHTS, {"from": "another agent"})
+        scene.agent.note_reply(replied("one", relevance=0.5))
+        first = await heard.get()
+        wanted[0] = False
+        scene.agent.note_reply(replied("unwanted"))
+        await settle()
+        wanted[0] = True
+        scene.agent.note_reply(replied("two"))
+        second = await heard.get()
+    told = json.loads(first.data)
     assert first.subject == "llm_bot.insights.mychannel"
-    assert set(told) == {
-        "id",
-        "conversation_id",
-        "kind",
-        "time",
-        "sequence",
-        "correlation_id",
-        "value",
-        "words",
-        "channel",
+    del told["id"], told["time"]
+    assert told == {
+        "conversation_id": "MyChannel",
+        "channel": "MyChannel",
+        "kind": "reply.relevance.measured",
+        "sequence": 0,
+        "correlation_id": "one",
+        "value": 0.5,
+        "words": [],
     }
-    assert (told["kind"], told["channel"], told["correlation_id"], told["value"]) == (
-        "reply.relevance.measured",
-        "MyChannel",
-        "one",
-        0.5,
-    )
-    wanted[0] = False
-    scene.agent.note_reply(replied("unwanted"))
-    await asyncio.sleep(0)
-    wanted[0] = True
-    scene.agent.note_reply(replied("two"))
-    assert (await heard.get())["correlation_id"] == "two"
-    sending.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sending
-    await bus.close()
-
-
-async def test_an_outage_of_the_bus_is_logged_once(caplog):
-    """What can't be sent isn't kept; what comes afterwards is sent again."""
-    caplog.set_level(logging.INFO)
-    scene = Observed()
-    bus = EventBus()
-    heard: asyncio.Queue[Event] = asyncio.Queue()
-    await bus.subscribe("x", heard.put_nowait)
-    sending = asyncio.create_task(
-        publish_insights(scene.buffer, partial(bus.publish, "x"), is_wanted=lambda: True)
-    )
-    await asyncio.sleep(0)
-    bus.disconnect()
-    for name in ("a", "b"):
-        scene.agent.note_reply(replied(name))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    bus.reconnect()
-    scene.agent.note_reply(replied("c"))
-    assert (await heard.get())["correlation_id"] == "c"
-    assert [one.message for one in caplog.records].count("insight.not_published") == 1
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    assert second["correlation_id"] == "two"
     await bus.close()
 
 
 async def test_publishing_outlives_any_error(caplog):
-    """Whatever `send` raises is logged once of each kind and ends nothing (INS-1)."""
+    """An outage of the bus is logged once until something was sent, a bug once of each kind; what
+    can't be sent isn't kept, and what comes afterwards is sent (INS-1)."""
+    caplog.set_level(logging.INFO)
     scene = Observed()
-    sent: list[bytes] = []
-    errors = [RuntimeError("a"), ValueError("b"), RuntimeError("c"), ValueError("d")]
+    sent: list[str] = []
+    bugs: list[Exception] = [RuntimeError("a"), ValueError("b"), RuntimeError("c"), ValueError("d")]
+    errors = [BusError("away"), BusError("away"), None, BusError("again"), *bugs]
 
     async def send(data: bytes) -> None:
-        if errors:
-            raise errors.pop(0)
-        sent.append(data)
+        if errors and (error := errors.pop(0)) is not None:
+            raise error
+        sent.append(json.loads(data)["correlation_id"])
 
-    sending = asyncio.create_task(publish_insights(scene.buffer, send, is_wanted=lambda: True))
-    await asyncio.sleep(0)
-    for name in "abcde":
-        scene.agent.note_reply(replied(name))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    assert not sending.done()
-    assert [json.loads(data)["correlation_id"] for data in sent] == ["e"]
-    assert [one.message for one in caplog.records] == ["insight.error"] * 2
-    assert [vars(one)["channel"] for one in caplog.records] == ["MyChannel"] * 2
-    assert all(one.exc_info for one in caplog.records)
-    sending.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sending
+    async with running(publish_insights(scene.buffer, send, is_wanted=lambda: True)):
+        for name in "abcdefghi":
+            scene.agent.note_reply(replied(name))
+            await settle()
+    assert sent == ["c", "i"]
+    told = ["insight.not_published"] * 2 + ["insight.error"] * 2
+    assert [one.message for one in caplog.records] == told
+    assert {vars(one)["channel"] for one in caplog.records} == {"MyChannel"}
 
 
 @pytest.mark.parametrize("name", ["base", "schemas", "insight", "publishing"])
