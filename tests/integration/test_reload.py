@@ -157,8 +157,8 @@ async def test_rooms_come_and_go(tmp_path, nats_server, model):
 
 
 async def test_what_needs_a_restart(tmp_path, nats_server, model):
-    """LIFE-9: another server and another port are named in warnings and stay; the rest of the file
-    counts, and so do the options of the command line."""
+    """LIFE-9: another server and another port are named in warnings and stay, again at the next
+    reload; the rest of the file counts, and so do the options of the command line."""
     config = settings(nats=nats_server.url, model=model.url)
     other = settings(
         nats="nats://127.0.0.1:1",
@@ -175,6 +175,9 @@ async def test_what_needs_a_restart(tmp_path, nats_server, model):
         assert {line["path"] for line in told} == {"nats.servers", "health.port", "instance"}
         assert {line["level"] for line in told} == {"WARNING"}
         assert [line["path"] for line in daemon.logged("config.changed")] == ["context_window.size"]
+        assert await hang_up(daemon) == "config.reloaded"
+        assert len(daemon.logged("config.needs_restart")) == 6
+        assert len(daemon.logged("config.changed")) == 1
         assert daemon.is_ready
         async with Peer(nats_server.url) as peer:
             await peer.say("alice", "RigBot: are you there?")

@@ -96,15 +96,38 @@ def room_event(name: str, payload: Any = None, *, forwarded_at: float | None = H
     return Event(f"kryten.events.cytube.mychannel.{name.lower()}", json.dumps(body).encode())
 
 
+def config(*rooms: str | dict[str, Any], **sections: Any) -> Config:
+    """A bot called MyBot in rooms by name, or by all that is different in them.
+
+    `sections` are those of the configuration file. What is said of one counts beside what is here:
+    it is neither paused nor served over HTTP, and its model is nowhere.
+    """
+    whole: dict[str, Any] = {
+        "nats": {"servers": ["nats://127.0.0.1:9"]},
+        "bus": {"type": "memory"},
+        "channels": [{"name": room} if isinstance(room, str) else room for room in rooms],
+        "bot": {"username": "MyBot"},
+        "llm_api": {"provider": "ollama", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
+        "triggers": [{"type": "mention", "cooldown_seconds": 0}, {"type": "pm"}],
+        "rate_limits": {"global_cooldown_seconds": 0},
+        "replies": {"min_interval_seconds": 0, "confirm_seconds": 1},
+        "health": {"enabled": False},
+    }
+    for name, section in sections.items():
+        is_partial = isinstance(section, dict)
+        whole[name] = {**whole.get(name, {}), **section} if is_partial else section
+    return Config.model_validate(whole)
+
+
 def room_config(**sections: Any) -> RoomConfig:
-    """The configuration of the room `MyChannel`, where the bot is called MyBot.
+    """The configuration of the room `MyChannel` with its defaults, where the bot is called MyBot.
 
     `sections` are those of the configuration file; `channel` is what is different in this room.
     """
     channel = {"name": "MyChannel", **sections.pop("channel", {})}
     bot = {"username": "MyBot", **sections.pop("bot", {})}
     llm = {"provider": "ollama", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
-    config = Config.model_validate(
+    whole = Config.model_validate(
         {
             "nats": {"servers": ["nats://127.0.0.1:4222"]},
             "channels": [channel],
@@ -113,7 +136,7 @@ def room_config(**sections: Any) -> RoomConfig:
             **sections,
         }
     )
-    return resolve_room(config, config.channels[0])
+    return resolve_room(whole, whole.channels[0])
 
 
 def shared(

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from llm_bot.app import App
 from llm_bot.bus import EventBus
 from llm_bot.config import Config
-from llm_bot.demo.stand_ins.connector import StandInConnector
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from llm_bot.errors import BusError, ConfigError, Problem
 from llm_bot.llm_client import ConfigurationError, LLMClient
@@ -24,6 +21,8 @@ from llm_bot.ports import Handler
 from llm_bot.response_processor import FilterReason
 from llm_bot.response_processor.guard import GuardRefusal
 from tests.servers import eventually
+from tests.unit import builders
+from tests.unit.program import Program
 
 OLD_KEY, NEW_KEY = "sk-old-0123456789", "sk-new-9876543210"
 
@@ -50,51 +49,26 @@ class Bus(EventBus):
         return await super().subscribe(subject, handler)
 
 
-class Scene:
-    """The program; `file` makes what the next reload finds, or raises."""
+class Scene(Program):
+    """The program in RoomA; `file` makes what the next reload finds, or raises."""
 
     def __init__(self, model: StandInModelServer) -> None:
         self.model = model
-        self.bus = Bus()
-        self.stop = asyncio.Event()
         self.file: Callable[[], Config] = self.config
         self.loads = 0
-        self.app = App(self.config(), stop=self.stop, bus=self.bus, load=self._load)
+        self.faulty = Bus()
+        super().__init__(self.config(), self.faulty, load=self._load)
 
     def _load(self) -> Config:
         self.loads += 1
         return self.file()
 
     def config(self, *rooms: str, key: str | None = OLD_KEY, **sections: Any) -> Config:
-        return Config.model_validate(
-            {
-                "nats": {"servers": ["nats://127.0.0.1:9"], "token": "nats-token-1"},
-                "channels": [{"name": room} for room in rooms or ("RoomA",)],
-                "bot": {"username": "MyBot"},
-                "llm_api": {
-                    "provider": "openai",
-                    "base_url": self.model.base_url,
-                    "model": "stand-in",
-                    "api_key": key,
-                },
-                "triggers": [{"type": "mention", "cooldown_seconds": 0}],
-                "rate_limits": {"global_cooldown_seconds": 0},
-                "replies": {"min_interval_seconds": 0, "confirm_seconds": 0},
-                "health": {"enabled": False},
-                **sections,
-            }
+        llm = {"provider": "openai", "base_url": self.model.base_url, "api_key": key}
+        return builders.config(
+            *(rooms or ("RoomA",)),
+            **{"nats": {"token": "nats-token-1"}, "llm_api": llm, **sections},
         )
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        task = asyncio.create_task(self.app.run())
-        try:
-            await asyncio.wait_for(self.app.ready.wait(), 5)
-            yield task
-        finally:
-            self.stop.set()
-            await asyncio.wait({task}, timeout=8)
-        await task
 
     async def reload(self, result: str = "ok") -> None:
         """Ask for it, and return when it has ended as `result` says."""
@@ -103,8 +77,7 @@ class Scene:
         await eventually(lambda: self.reloads(result) == before + 1, what=result)
 
     def reloads(self, result: str) -> float:
-        labels = {"result": result}
-        found = self.app.metrics.registry.get_sample_value("llm_bot_config_reloads_total", labels)
+        found = self.counted("config_reloads_total", result=result)
         assert found is not None
         return found
 
@@ -123,10 +96,7 @@ async def test_new_key_is_used_told_of_and_guarded(model, caplog, capsys):
     """LIFE-7, LIFE-10: the next request carries the new key; the difference names the field and no
     key; both keys are blacked out in the log and refused by the guard."""
     scene = Scene(model)
-    async with (
-        StandInConnector(scene.bus, channel="RoomA", domain="cytu.be", bot_name="MyBot") as room,
-        scene.running(),
-    ):
+    async with scene.room() as room, scene:
         await room.say("alice", "MyBot: which film is it?")
         await eventually(lambda: len(model.requests) == 1)
         scene.file = lambda: scene.config("RoomA", "RoomB", key=NEW_KEY, log_level="DEBUG")
@@ -165,12 +135,12 @@ def keyless(scene: Scene) -> Config:
 
 
 def refused(scene: Scene) -> Config:
-    scene.bus.error = BusError("not for you")
+    scene.faulty.error = BusError("not for you")
     return scene.config("RoomA", "RoomB", key=NEW_KEY)
 
 
 def buggy_bus(scene: Scene) -> Config:
-    scene.bus.error = KeyError("a bug in the bus")
+    scene.faulty.error = KeyError("a bug in the bus")
     return scene.config("RoomA", "RoomB", key=NEW_KEY)
 
 
@@ -194,7 +164,7 @@ async def test_whatever_fails_the_running_configuration_goes_on(model, caplog, f
     """LIFE-7: told once with its reason and counted; nothing has changed, no client is left, and
     the next reload can succeed."""
     scene = Scene(model)
-    async with scene.running():
+    async with scene:
         config, (service,) = scene.app.config, scene.app._rooms
         subjects = sorted(one.subject for one in scene.bus._subscriptions)
         clients = clients_open()
@@ -205,7 +175,7 @@ async def test_whatever_fails_the_running_configuration_goes_on(model, caplog, f
         assert (scene.app.config, list(scene.app._rooms)) == (config, [service])
         assert sorted(one.subject for one in scene.bus._subscriptions) == subjects
         assert clients_open() == clients
-        scene.bus.error = None
+        scene.faulty.error = None
         scene.bus.reconnect()
         scene.file = lambda: scene.config("RoomA", "RoomB")
         await scene.reload()
@@ -222,11 +192,11 @@ async def test_no_line_of_a_reload_shows_the_key_that_it_brings(model, monkeypat
     def bring_it() -> Config:
         if where == "client":
             monkeypatch.setattr(LLMClient, "__aenter__", refuse)
-        scene.bus.error = BusError(f"{NEW_KEY} may not hear it")
+        scene.faulty.error = BusError(f"{NEW_KEY} may not hear it")
         return scene.config("RoomA", "RoomB", key=NEW_KEY)
 
     scene = Scene(model)
-    async with scene.running():
+    async with scene:
         scene.file = bring_it
         await scene.reload("failed")
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "reload_failed" in one]
@@ -240,42 +210,11 @@ def clients_open() -> int:
     return sum(one._is_open for one in found)
 
 
-async def test_what_needs_a_restart_is_named_and_stays(model, caplog):
-    """LIFE-9: `nats`, `bus`, `health` and `instance` stay as they run, each with a warning, again
-    at the next reload; the rest takes effect."""
-    scene = Scene(model)
-    async with scene.running():
-        before = scene.app.config
-        scene.file = lambda: scene.config(
-            nats={"servers": ["nats://elsewhere:4222"], "token": "other-token-2"},
-            health={"enabled": False, "port": 1234},
-            instance="another",
-            dry_run=True,
-        )
-        await scene.reload()
-        paths = {"nats.servers", "nats.token", "health.port", "instance"}
-        warnings = told(caplog, "config.needs_restart")
-        assert {one["path"] for one in warnings} == paths
-        assert {one["levelname"] for one in warnings} == {"WARNING"}
-        assert "other-token-2" not in str(warnings)
-        after = scene.app.config
-        assert (after.nats, after.health, after.instance) == (
-            before.nats,
-            before.health,
-            before.instance,
-        )
-        assert after.dry_run
-        caplog.clear()
-        await scene.reload()
-        assert {one["path"] for one in told(caplog, "config.needs_restart")} == paths
-        assert not told(caplog, "config.changed")
-
-
 async def test_reload_asked_for_before_it_is_ready_comes_after(model):
     """LIFE-7: an order during the start isn't lost."""
     scene = Scene(model)
     scene.app.request_reload()
-    async with scene.running():
+    async with scene:
         await eventually(lambda: scene.reloads("ok") == 1)
 
 
@@ -288,7 +227,7 @@ async def test_orders_during_a_reload_are_one_more(model):
         gate.wait(5)
         return scene.config(f"Room{scene.loads}")
 
-    async with scene.running():
+    async with scene:
         scene.file = slow
         scene.app.request_reload()
         await eventually(lambda: scene.loads == 1)
@@ -311,12 +250,9 @@ async def test_stop_does_not_wait_for_a_reload(model):
 
     scene.file = slow
     try:
-        async with scene.running() as task:
+        async with scene:
             scene.app.request_reload()
             await eventually(lambda: scene.loads == 1)
-            scene.stop.set()
-            await asyncio.wait({task}, timeout=3)
-            assert task.done()
     finally:
         gate.set()
     assert (scene.reloads("ok"), scene.reloads("failed")) == (0, 0)
@@ -333,7 +269,7 @@ def objects_of_ours() -> int:
 async def test_fifty_reloads_leak_nothing(model):
     """LIFE-7: rooms come and go, good files and bad ones: no task, subscription or client stays."""
     scene = Scene(model)
-    async with scene.running():
+    async with scene:
         subscriptions = len(scene.bus._subscriptions)
         files = [
             lambda: scene.config("RoomA", "RoomB", key=NEW_KEY),

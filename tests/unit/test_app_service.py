@@ -4,64 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import pytest
 
-from llm_bot.app import App
 from llm_bot.bus import EventBus
 from llm_bot.bus.base import QueuedSubscription
-from llm_bot.config import Config
 from llm_bot.errors import BusUnavailableError
 from llm_bot.ports import Body, Event
 from llm_bot.runtime.systemd import ServiceManager
 from tests.notify import NotifySocket
 from tests.servers import eventually
-
-CONFIG = {
-    "nats": {"servers": ["nats://127.0.0.1:9"]},
-    "bus": {"type": "memory"},
-    "channels": [{"name": "RoomA"}, {"name": "RoomB", "silenced": True}],
-    "bot": {"username": "MyBot"},
-    "llm_api": {"provider": "ollama", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
-    "health": {"enabled": False},
-    "shutdown_grace_seconds": 1,
-}
+from tests.unit import builders
+from tests.unit.program import Program
 
 
-class Process:
-    """One run of the daemon; `said` is what it tells the bus about itself."""
+class Process(Program):
+    """One run of the daemon in two rooms; `said` is what it tells the bus about itself."""
 
     def __init__(self, bus: EventBus | None = None, **options: Any) -> None:
-        self.bus = bus or EventBus()
-        self.stop = asyncio.Event()
+        sections = options.pop("config", {})
+        rooms = "RoomA", {"name": "RoomB", "silenced": True}
+        super().__init__(builders.config(*rooms, **sections), bus, **options)
         self.said: list[tuple[str, dict[str, Any]]] = []
-        config = Config.model_validate({**CONFIG, **options.pop("config", {})})
-        self.app = App(config, stop=self.stop, bus=self.bus, **options)
+
+    async def __aenter__(self) -> Self:
+        await self.bus.subscribe("kryten.lifecycle.>", self._hear)
+        return await super().__aenter__()
 
     def _hear(self, event: Event) -> None:
         self.said.append((event.subject.rpartition(".")[2], json.loads(event.data)))
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        await self.bus.subscribe("kryten.lifecycle.>", self._hear)
-        task = asyncio.create_task(self.app.run())
-        try:
-            await asyncio.wait_for(self.app.ready.wait(), 5)
-            yield task
-        finally:
-            self.stop.set()
-            await asyncio.wait({task}, timeout=5)
-        with suppress(ExceptionGroup):
-            task.result()
 
 
 async def test_startup_when_ready_and_shutdown_when_told_to():
     """ANN-2: in this order, each once; the reason is the order to stop."""
     process = Process(announces=True)
-    async with process.running():
+    async with process:
         await eventually(lambda: process.said)
         assert process.app.status.is_ready()
     assert [name for name, _ in process.said] == ["startup", "shutdown"]
@@ -71,8 +50,8 @@ async def test_startup_when_ready_and_shutdown_when_told_to():
 
 async def test_the_port_that_is_really_bound():
     """ANN-1: `health.port: 0` takes any; the one that it got is told."""
-    process = Process(announces=True, config={"health": {"port": 0}})
-    async with process.running():
+    process = Process(announces=True, config={"health": {"enabled": True, "port": 0}})
+    async with process:
         await eventually(lambda: process.said)
         endpoints = process.said[0][1]["metadata"]["endpoints"]
         assert endpoints["health"]["port"] == endpoints["metrics"]["port"] > 0
@@ -81,13 +60,11 @@ async def test_the_port_that_is_really_bound():
 async def test_a_failure_is_another_reason():
     """ANN-2: something that must not fail did; the neighbours are told before the bus is closed."""
     process = Process(announces=True)
-    async with process.running() as task:
-        await eventually(lambda: process.said)
-        (service, *_) = process.app._rooms
-        service.room.public_lane._jobs.append("no job")  # type: ignore[arg-type]
-        service.on_job()
-        await asyncio.wait({task}, timeout=5)
-        assert isinstance(task.exception(), ExceptionGroup)
+    await process.__aenter__()
+    await eventually(lambda: process.said)
+    process.crash()
+    with pytest.raises(ExceptionGroup):
+        await process.ended()
     assert [name for name, _ in process.said] == ["startup", "shutdown"]
     assert process.said[-1][1]["reason"] == "failed"
 
@@ -95,7 +72,7 @@ async def test_a_failure_is_another_reason():
 async def test_nothing_is_said_unasked():
     """ANN-6: the demo, and whoever else runs the bot inside of something, announces nothing."""
     process = Process()
-    async with process.running():
+    async with process:
         await asyncio.sleep(0)
     assert process.said == []
 
@@ -104,7 +81,7 @@ async def test_the_manager_is_told():
     """SVC-1, SVC-2: from starting to stopping; a silenced room is named."""
     with NotifySocket() as systemd:
         process = Process(manager=ServiceManager(systemd.address))
-        async with process.running():
+        async with process:
             pass
         assert systemd.states == ["READY", "STOPPING"]
         assert systemd.with_name("READY")[0]["STATUS"] == (
@@ -129,11 +106,11 @@ async def test_the_end_is_told_when_it_begins():
     with NotifySocket() as systemd:
         bus = SlowToLeave()
         process = Process(bus, manager=ServiceManager(systemd.address), announces=True)
-        async with process.running() as task:
+        async with process:
             await eventually(lambda: process.said)
             process.stop.set()
-            await systemd.hears("STOPPING", timeout=3)
-            assert not task.done()
+            await systemd.hears("STOPPING")
+            assert not process.task.done()
             assert len(process.said) == 1
             bus.gate.set()
         assert systemd.states == ["READY", "STOPPING"]

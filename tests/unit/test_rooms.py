@@ -39,22 +39,10 @@ CONTEXTUAL = {
 }
 
 
-def config(*channels: Any, **sections: Any) -> Config:
-    """Rooms by name, or by all that is different in them; no pauses."""
-    return Config.model_validate(
-        {
-            "nats": {"servers": ["nats://127.0.0.1:9"]},
-            "channels": [
-                {"name": channel} if isinstance(channel, str) else channel for channel in channels
-            ],
-            "bot": {"username": "MyBot"},
-            "llm_api": {"provider": "ollama", "base_url": "http://127.0.0.1:9/v1", "model": "m"},
-            "triggers": [{"type": "mention", "cooldown_seconds": 0}],
-            "rate_limits": {"global_cooldown_seconds": 0},
-            "replies": {"min_interval_seconds": 0, "confirm_seconds": 0},
-            **sections,
-        }
-    )
+def config(*rooms: str | dict[str, Any], **sections: Any) -> Config:
+    """Rooms in which nobody waits for an echo."""
+    replies = {"confirm_seconds": 0, **sections.pop("replies", {})}
+    return builders.config(*rooms, replies=replies, **sections)
 
 
 class RefusingBus(EventBus):
@@ -189,7 +177,7 @@ async def test_room_that_stays_keeps_what_happened_in_it():
         await stage.ends("alice", Outcome.REPLIED)
         room, before = stage.room(), list(stage.room().window)
         records, tally = room.decisions, dict(room.tally.decisions)
-        one = {"max_per_channel_per_minute": 1, "global_cooldown_seconds": 0}
+        one = {"max_per_channel_per_minute": 1}
         await stage.reload(config("RoomB", "RoomA", rate_limits=one))
         assert stage.room() is room
         assert list(room.window) == before
@@ -203,7 +191,7 @@ async def test_room_that_stays_keeps_what_happened_in_it():
 async def test_room_disabled_and_enabled_again_remembers():
     """LIFE-8: meanwhile it hears nothing; then window, counters and limits are there, the roster
     and the film are not."""
-    one = {"max_per_user_per_minute": 1, "global_cooldown_seconds": 0}
+    one = {"max_per_user_per_minute": 1}
     async with at_work(config("RoomA", "RoomB", rate_limits=one)) as stage:
         await stage.say("alice", "MyBot: hello?")
         await stage.ends("alice", Outcome.REPLIED)
@@ -272,8 +260,7 @@ async def test_queue_that_shrinks_loses_no_job():
         for user in users:
             await stage.say(user, "MyBot: hello?")
         await eventually(lambda: len(stage.records) == 4 and model.requests)
-        small = {"queue_size": 1, "min_interval_seconds": 0, "confirm_seconds": 0}
-        await stage.reload(config("RoomA", replies=small))
+        await stage.reload(config("RoomA", replies={"queue_size": 1}))
         assert len(stage.room().public_lane) == 3
         await stage.say("eve", "MyBot: and I?")
         await stage.ends("eve", Outcome.QUEUE_FULL)
