@@ -147,6 +147,7 @@ class Daemon:
     def pause(self) -> None:
         """Let it do nothing until `resume`; the rest of the world goes on."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -186,8 +187,13 @@ class Daemon:
         return [json.loads(line) for line in complete.split("\n") if line]
 
     def logged(self, message: str) -> list[dict[str, Any]]:
-        """The lines of one kind."""
+        """The lines of one kind so far."""
         return [line for line in self.log if line["message"] == message]
+
+    async def logs(self, message: str, count: int = 1) -> list[dict[str, Any]]:
+        """The lines of one kind, as soon as there are `count`: it logs in the background."""
+        await eventually(lambda: len(self.logged(message)) >= count, what=f"{count} {message}")
+        return self.logged(message)
 
     @property
     def port(self) -> int:

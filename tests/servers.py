@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 async def eventually(
-    predicate: Callable[[], object], *, timeout: float = 5.0, what: str = ""
+    predicate: Callable[[], object], *, timeout: float = 20.0, what: str = ""
 ) -> None:
     """Return once `predicate()` is true; fail when it still isn't after `timeout` seconds.
 

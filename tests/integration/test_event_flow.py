@@ -139,7 +139,7 @@ async def test_refused(tmp_path, nats_server, model):
 
         assert outcomes == {"delivery_failed": 1}
         assert [one.subject for one in peer.said] == ["kryten.robot.command"]
-        (line,) = daemon.logged("reply.none")
+        (line,) = await daemon.logs("reply.none")
         assert line["outcome"] == "delivery_failed"
         assert "commands.enabled" in line["detail"]
         assert daemon.metric("deliveries_total", result="refused") == 1
@@ -202,7 +202,7 @@ async def test_stream_without_connector(tmp_path, own_nats_server, model):
 
         assert outcomes == {"delivery_failed": 1}
         assert [one.subject for one in peer.said] == ["kryten.robot.command"]
-        assert "stream" in daemon.logged("reply.none")[0]["detail"]
+        assert "stream" in (await daemon.logs("reply.none"))[0]["detail"]
 
 
 async def test_absent_user(tmp_path, nats_server, model):
@@ -223,7 +223,7 @@ async def test_absent_user(tmp_path, nats_server, model):
 
         assert outcomes == {"replied": 1, "own_line": 1, "delivery_failed": 1}
         assert "isn't connected" in room.refused[0]
-        assert daemon.logged("delivery.refused")
+        assert await daemon.logs("delivery.refused")
 
 
 # --- how much ---
@@ -398,8 +398,8 @@ async def test_log_keeps_quiet(tmp_path, own_nats_server, model):
         daemon.terminate()
         assert await daemon.wait() == 0
 
-        assert daemon.logged("reply.sent")
-        assert daemon.logged("event.dropped")
+        assert await daemon.logs("reply.sent")
+        assert await daemon.logs("event.dropped")
         for secret in ("zanzibar", "mozambique", API_KEY, password):
             assert secret not in daemon.output.lower()
 
@@ -421,4 +421,4 @@ async def test_correlation_id(tmp_path, nats_server, model):
 
         assert model.requests[0].headers["x-correlation-id"] == "given-by-the-header"
         assert {one.headers["Correlation-Id"] for one in peer.said} == {"given-by-the-header"}
-        assert daemon.logged("reply.sent")[0]["correlation_id"] == "given-by-the-header"
+        assert (await daemon.logs("reply.sent"))[0]["correlation_id"] == "given-by-the-header"

@@ -62,7 +62,7 @@ async def test_no_nats(tmp_path):
     daemon = Daemon(tmp_path, settings(nats=f"nats://{LOOPBACK}:{port}", model=MODEL))
 
     assert await ended(daemon) == 2
-    (line,) = daemon.logged("app.no_bus")
+    (line,) = await daemon.logs("app.no_bus")
     assert line["level"] == "CRITICAL"
     assert f"{LOOPBACK}:{port}" in line["error"]
 
@@ -77,7 +77,7 @@ async def test_port_taken(tmp_path, nats_server):
         daemon = Daemon(tmp_path, whole)
 
         assert await ended(daemon) == 3
-    (line,) = daemon.logged("app.failed")
+    (line,) = await daemon.logs("app.failed")
     assert line["level"] == "CRITICAL"
     assert str(port) in line["error"]
     assert "health.port" in line["error"]

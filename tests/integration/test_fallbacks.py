@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.daemon import Daemon, Peer, settings
-from tests.servers import NatsServer, eventually
+from tests.servers import NatsServer
 from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, chat
 
 
@@ -65,7 +65,7 @@ async def test_a_fallback_answers(tmp_path, nats_server, model, second):
         assert daemon.metric("llm_fallbacks_total", provider="ollama") == 1
         assert daemon.health()["providers"] == {"openai": "down", "ollama": "up"}
         assert daemon.health()["llm_api_available"]
-        (sent,) = daemon.logged("reply.sent")
+        (sent,) = await daemon.logs("reply.sent")
         assert (sent["provider"], sent["attempts"]) == ("ollama", 3)
 
 
@@ -107,7 +107,7 @@ async def test_a_refused_parameter_is_left_out(tmp_path, nats_server, model, sec
         await peer.hears(2)
         sent = ["presence_penalty" in request.json for request in model.requests]
         assert sent == [True, False, False]
-        (adapted,) = daemon.logged("llm.request_adapted")
+        (adapted,) = await daemon.logs("llm.request_adapted")
         assert (adapted["provider"], adapted["dropped"]) == ("openai", ["presence_penalty"])
         quirks = {"openai": {"stand-in": {"dropped": ["presence_penalty"]}}}
         assert daemon.health()["provider_quirks"] == quirks
@@ -126,7 +126,7 @@ async def test_when_all_fail(tmp_path, nats_server, model, second):
     async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
         await peer.say("alice", "RigBot: what a film is this?")
         assert await daemon.decided(1) == {"llm_failed": 1}
-        (failed,) = daemon.logged("llm.failed")
+        (failed,) = await daemon.logs("llm.failed")
         assert failed["code"] == "all_failed"
         assert failed["attempts"] == 3
         assert "openai: no room for… (HTTP 500)" in failed["error"]
@@ -149,7 +149,7 @@ async def test_a_reload_forgets_a_rest(tmp_path, nats_server, model, second):
         whole["llm_api"]["api_key"] = "sk-the-right-one"
         daemon.config_path.write_text(yaml.safe_dump(whole), encoding="utf-8")
         daemon.process.send_signal(signal.SIGHUP)
-        await eventually(lambda: daemon.logged("config.reloaded"))
+        await daemon.logs("config.reloaded")
         assert daemon.health()["status"] == "healthy"
         assert set(daemon.health()["providers"].values()) == {"up"}
         await peer.say("bob", "RigBot: hello?")

@@ -38,7 +38,7 @@ async def asked_then_killed(
         await peer.say("alice", "RigBot: one?")
         await model.wait_for_requests(1)
     server.kill()
-    await eventually(lambda: daemon.logged("nats.disconnected"))
+    await daemon.logs("nats.disconnected")
     return gate
 
 
@@ -97,7 +97,7 @@ async def test_order_after_reconnect(tmp_path, own_nats_server, model):
     whole = settings(nats=server.url, model=model.url)
     async with Daemon(tmp_path, whole) as daemon:
         server.kill()
-        await eventually(lambda: daemon.logged("nats.disconnected"))
+        await daemon.logs("nats.disconnected")
         server.restart()
         await eventually(lambda: daemon.is_ready, timeout=BACK_SECONDS)
         async with Peer(server.url) as peer:
@@ -253,7 +253,7 @@ async def test_refused_in_all_dialects(tmp_path, own_nats_server, model):
 
         assert status == 503
         assert daemon.health()["status"] == "degraded"
-        (line,) = daemon.logged("room.not_heard")
+        (line,) = await daemon.logs("room.not_heard")
         assert (line["level"], line["channel"]) == ("ERROR", "RigRoom")
         assert "kryten.events.cytube.rigroom.*" in line["subjects"]
 
@@ -266,7 +266,7 @@ async def test_one_room_refused(tmp_path, own_nats_server, model):
     whole["nats"] |= {"user": "bot", "password": "bot-password", "dialect": "kryten"}
     async with Daemon(tmp_path, whole) as daemon, administrator(server) as peer:
         assert not daemon.is_ready
-        assert [line["channel"] for line in daemon.logged("room.not_heard")] == ["Secret"]
+        assert [line["channel"] for line in await daemon.logs("room.not_heard")] == ["Secret"]
 
         model.script(chat("Good evening."))
         await peer.say("alice", "RigBot: hello?")
@@ -282,7 +282,7 @@ async def test_refused_in_some_dialects(tmp_path, own_nats_server, model):
     whole["nats"] |= {"user": "bot", "password": "bot-password"}
     async with Daemon(tmp_path, whole) as daemon, administrator(server) as peer:
         assert daemon.is_ready
-        (line,) = daemon.logged("room.subscription_refused")
+        (line,) = await daemon.logs("room.subscription_refused")
         assert line["level"] == "WARNING"
         assert {subject.split(".")[0] for subject in line["subjects"]} == {"cytube"}
         assert not daemon.logged("room.not_heard")
@@ -304,7 +304,7 @@ async def test_publishing_refused(tmp_path, own_nats_server, model):
         await peer.say("alice", "RigBot: hello?")
 
         assert await daemon.decided(1) == {"delivery_failed": 1}
-        assert "may not publish" in daemon.logged("reply.none")[0]["detail"]
+        assert "may not publish" in (await daemon.logs("reply.none"))[0]["detail"]
         assert peer.said == []
 
 

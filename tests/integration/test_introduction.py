@@ -97,7 +97,7 @@ async def test_running_connector(tmp_path, own_nats_server, model):
                 "media": "known",
                 "asked": answered,
             }
-            (warning,) = daemon.logged("room.other_login")
+            (warning,) = await daemon.logs("room.other_login")
             assert (warning["level"], warning["login"]) == ("WARNING", "Account7")
 
             await peer.say("mallory", "Account7: are you there?")
@@ -124,7 +124,7 @@ async def test_first_envelope(tmp_path, own_nats_server, model):
         await store(peer, "cytube_RigRoom_playlist", "current", FILM)
         settings_ = config(server.url, model, name="rigROOM")
         async with Daemon(tmp_path, settings_) as daemon:
-            await eventually(lambda: daemon.logged("room.asked"), what="the questions at the start")
+            await daemon.logs("room.asked")
             before = daemon.health()["rooms"]["rigROOM"]
             assert before["asked"] == {
                 "login": "not_yet", "roster": "not_stored", "media": "not_stored",

@@ -77,7 +77,7 @@ async def test_rotated_key_in_a_file(tmp_path, nats_server, model):
         assert outcomes == {"replied": 2, "filtered": 1}
         keys = [one.headers["authorization"].removeprefix("Bearer ") for one in model.requests]
         assert keys == [OLD_KEY, NEW_KEY, NEW_KEY]
-        (change,) = daemon.logged("config.changed")
+        (change,) = await daemon.logs("config.changed")
         assert (change["path"], change["old"], change["new"]) == (
             "llm_api.api_key",
             "(changed)",
@@ -171,7 +171,7 @@ async def test_what_needs_a_restart(tmp_path, nats_server, model):
     model.script(chat("Not said."))
     async with Daemon(tmp_path, config, "--dry-run", "--log-level", "INFO") as daemon:
         assert await hang_up(daemon, other) == "config.reloaded"
-        told = daemon.logged("config.needs_restart")
+        told = await daemon.logs("config.needs_restart")
         assert {line["path"] for line in told} == {"nats.servers", "health.port", "instance"}
         assert {line["level"] for line in told} == {"WARNING"}
         assert [line["path"] for line in daemon.logged("config.changed")] == ["context_window.size"]
@@ -216,7 +216,7 @@ async def test_room_that_the_account_may_not_hear(tmp_path, own_nats_server, mod
         Peer(server.url, user="all", password="all-password", channel="New", answers=None) as new,
     ):
         assert await hang_up(daemon, rooms("RigRoom", "Secret", "New")) == "config.reload_failed"
-        assert "channel Secret" in daemon.logged("config.reload_failed")[0]["error"]
+        assert "channel Secret" in (await daemon.logs("config.reload_failed"))[0]["error"]
         assert daemon.health()["channels"] == {"RigRoom": "active"}
         await new.say("bob", "RigBot: are you there?")
         await peer.say("alice", "RigBot: are you there?")
@@ -237,11 +237,11 @@ async def test_nats_away(tmp_path, own_nats_server, model):
     quiet = {**config, "channels": [{"name": "RigRoom", "silenced": True}]}
     async with Daemon(tmp_path, config) as daemon:
         server.stop()
-        await eventually(lambda: daemon.logged("nats.disconnected"), timeout=10)
+        await daemon.logs("nats.disconnected")
         assert await hang_up(daemon, both) == "config.reload_failed"
         assert await hang_up(daemon, quiet) == "config.reloaded"
         server.restart()
-        await eventually(lambda: daemon.logged("nats.reconnected"), timeout=10)
+        await daemon.logs("nats.reconnected")
         async with (
             Peer(server.url) as peer,
             Peer(server.url, channel="New", answers=None) as new,
@@ -263,7 +263,7 @@ async def test_order_during_the_start(tmp_path, own_nats_server, model):
     daemon = Daemon(tmp_path, config)
     daemon.launch()
     try:
-        await eventually(lambda: daemon.logged("nats.connect_failed"), timeout=READY_SECONDS)
+        await daemon.logs("nats.connect_failed")
         daemon.process.send_signal(signal.SIGHUP)
         server.restart()
         await eventually(lambda: endings(daemon), timeout=READY_SECONDS)
@@ -316,7 +316,7 @@ async def test_order_during_the_stop(tmp_path, nats_server, model):
         await peer.say("alice", "RigBot: are you there?")
         await model.wait_for_requests(1)
         daemon.terminate()
-        await eventually(lambda: daemon.logged("app.stopping"), timeout=10)
+        await daemon.logs("app.stopping")
         daemon.process.send_signal(signal.SIGHUP)
         gate.set()
         assert await daemon.wait() == 0
