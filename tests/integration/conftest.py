@@ -11,6 +11,7 @@ import pytest
 from llm_bot.config import NatsConfig
 from llm_bot.nats_client import NatsBus
 from llm_bot.ports import SystemClock
+from tests.unit.llm_client.scripted_server import ScriptedServer
 
 MakeBus = Callable[..., NatsBus]
 Connect = Callable[..., Awaitable[NatsBus]]
@@ -53,3 +54,10 @@ def connect(make_bus) -> Connect:
         return bus
 
     return make
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[ScriptedServer]:
+    """A model server that says what a test has scripted."""
+    async with ScriptedServer() as server:
+        yield server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import re
@@ -21,17 +20,11 @@ from llm_bot.nats_client import NatsBus
 from llm_bot.ports import SystemClock
 from tests.daemon import API_KEY, Daemon, Peer, settings, unanswered
 from tests.servers import NatsServer, eventually
-from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, chat, chat_body
+from tests.unit.llm_client.scripted_server import Answer, chat
 
 WAITS = {"confirm_seconds": 5}  # so that an echo, or its lack, makes a difference
 QUICK_REQUESTS = 0.3
 PER_MINUTE = "max_per_channel_per_minute"
-
-
-@pytest.fixture
-async def model():
-    async with ScriptedServer() as server:
-        yield server
 
 
 @asynccontextmanager
@@ -84,20 +77,6 @@ async def test_connector(tmp_path, nats_server, model, dialect):
         assert daemon.metric("responses_sent_total", target_type="pm") == 1
 
 
-async def test_commands_of_the_chat(tmp_path, nats_server, model):
-    """A model that says a command makes CyTube execute nothing."""
-    model.script(chat("/kick alice"), chat("\u200b /clear"), chat("!skip > now"))
-    whole = settings(nats=nats_server.url, model=model.url, replies=WAITS)
-    async with Daemon(tmp_path, whole) as daemon, connector(nats_server.url) as room:
-        for number in range(3):
-            await room.say("alice", f"RigBot: number {number}?")
-            await daemon.decided(1 + number)
-        await eventually(lambda: sum(daemon.decisions().values()) == 3 + len(room.said))
-
-        assert not room.executed_commands
-        assert not [text for _, text in room.said if text.strip().startswith(("/", "!", ">"))]
-
-
 async def test_no_connector(tmp_path, nats_server, model):
     """Nobody answers requests: the command for older connectors is published, once."""
     model.script(chat("Good evening."), chat("Psst."))
@@ -123,27 +102,6 @@ async def test_no_connector(tmp_path, nats_server, model):
             ),
         ]
         assert daemon.decisions() == {"replied": 2}
-
-
-async def test_refused(tmp_path, nats_server, model):
-    """A connector whose commands are off: delivery failed, and the log names the setting."""
-    model.script(chat("Good evening."))
-    whole = settings(nats=nats_server.url, model=model.url)
-    async with (
-        Daemon(tmp_path, whole) as daemon,
-        Peer(nats_server.url, answers=unanswered) as peer,
-        connector(nats_server.url, commands_enabled=False) as room,
-    ):
-        await room.say("alice", "RigBot: hello?")
-        outcomes = await daemon.decided(1)
-
-        assert outcomes == {"delivery_failed": 1}
-        assert [one.subject for one in peer.said] == ["kryten.robot.command"]
-        (line,) = await daemon.logs("reply.none")
-        assert line["outcome"] == "delivery_failed"
-        assert "commands.enabled" in line["detail"]
-        assert daemon.metric("deliveries_total", result="refused") == 1
-        assert daemon.metric("rate_limit_remaining", limit_type=PER_MINUTE) == 1000
 
 
 async def test_unanswered(tmp_path, nats_server, model):
@@ -205,65 +163,7 @@ async def test_stream_without_connector(tmp_path, own_nats_server, model):
         assert "stream" in (await daemon.logs("reply.none"))[0]["detail"]
 
 
-async def test_absent_user(tmp_path, nats_server, model):
-    """An acknowledged private message that CyTube then refuses is a failed delivery."""
-    model.script(chat("Good evening."))
-    whole = settings(nats=nats_server.url, model=model.url, replies=WAITS)
-    async with Daemon(tmp_path, whole) as daemon, connector(nats_server.url) as room:
-        await room.pm("alice", "hello?")
-        await eventually(lambda: len(room.said) == 1)
-        await daemon.decided(2)
-        gate = asyncio.Event()
-        model.script(Answer(body=chat_body("Too slow."), gate=gate))
-        await room.pm("alice", "and now?")
-        await model.wait_for_requests(2)
-        await room.leave("alice")
-        gate.set()
-        outcomes = await daemon.decided(3)
-
-        assert outcomes == {"replied": 1, "own_line": 1, "delivery_failed": 1}
-        assert "isn't connected" in room.refused[0]
-        assert await daemon.logs("delivery.refused")
-
-
 # --- how much ---
-
-
-async def test_fifty_at_once(tmp_path, nats_server, model):
-    """Of 50 mentions by 50 users at once, a room with 5 lines a minute answers 5 and counts the
-    other 45 by the limit that refused them."""
-    model.script(*(chat(f"Answer number {number}.") for number in range(5)))
-    whole = settings(
-        nats=nats_server.url,
-        model=model.url,
-        rate_limits={"max_per_channel_per_minute": 5},
-        replies={"queue_size": 50},
-    )
-    async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
-        for number in range(50):
-            await peer.say(f"user{number}", "RigBot: me?")
-        outcomes = await daemon.decided(50)
-
-        assert outcomes == {"replied": 5, "channel_limit": 45}
-        assert peer.texts == [f"Answer number {number}." for number in range(5)]
-        assert len(model.requests) == 5
-        suppressed = {"trigger_type": "mention", "reason": "channel_limit"}
-        assert daemon.metric("triggers_suppressed_total", **suppressed) == 45
-        assert daemon.metric("triggers_fired_total", trigger_type="mention") == 5
-        assert daemon.metric("triggers_evaluated_total", trigger_type="mention") == 50
-        assert daemon.metric("rate_limit_remaining", limit_type=PER_MINUTE) == 0
-
-
-async def test_dry_run(tmp_path, nats_server, model):
-    """With --dry-run the model is asked and nothing is said."""
-    model.script(chat("Good evening."))
-    whole = settings(nats=nats_server.url, model=model.url)
-    async with Daemon(tmp_path, whole, "--dry-run") as daemon, Peer(nats_server.url) as peer:
-        await peer.say("alice", "RigBot: hello?")
-
-        assert await daemon.decided(1) == {"dry_run": 1}
-        assert len(model.requests) == 1
-        assert peer.said == []
 
 
 # --- what it tells ---
@@ -305,40 +205,9 @@ async def test_health(tmp_path, nats_server, model):
         assert json.loads(text).keys() == daemon.health().keys()
 
 
-METRICS = (
-    "events_received_total",
-    "events_dropped_total",
-    "triggers_evaluated_total",
-    "triggers_fired_total",
-    "triggers_suppressed_total",
-    "decisions_total",
-    "llm_requests_total",
-    "llm_retries_total",
-    "llm_tokens_total",
-    "llm_request_duration_seconds_count",
-    "responses_sent_total",
-    "responses_filtered_total",
-    "deliveries_total",
-    "response_length_characters_count",
-    "reply_duration_seconds_count",
-    "event_processing_seconds_count",
-    "context_window_size",
-    "reply_queue_depth",
-    "rate_limit_remaining",
-    "nats_connected",
-    "llm_api_available",
-    "active_channels",
-    "outbound_buffer_depth",
-    "log_lines_lost_total",
-    "nats_reconnects_total",
-    "clock_skew_seconds",
-    "build_info",
-)
-
-
 async def test_metrics(tmp_path, nats_server, model):
-    """/metrics has every metric of this issue, with labels from closed sets only; no user, no
-    text. It speaks OpenMetrics when asked to."""
+    """/metrics tells what has happened, and no user and no text. It speaks OpenMetrics when asked
+    to."""
     model.script(chat("Good evening."), Answer(503), chat("ok"), chat("Good evening once more."))
     whole = settings(
         nats=nats_server.url, model=model.url, rate_limits={"max_per_channel_per_minute": 2}
@@ -355,11 +224,8 @@ async def test_metrics(tmp_path, nats_server, model):
         await peer.say("Wilhelmina", "RigBot: quicksilver 3?")
         await peer.flush()
         await daemon.decided(4)
-        found = daemon.metrics()
         status, kind, text = daemon.get("/metrics")
 
-        missing = [name for name in METRICS if f"llm_bot_{name}" not in found]
-        assert missing == []
         assert (status, kind.partition(";")[0]) == (200, "text/plain")
         assert not re.search("wilhelmina|quicksilver", text, re.IGNORECASE)
         assert daemon.metric("llm_requests_total", status="success") == 3

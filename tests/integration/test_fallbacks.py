@@ -14,12 +14,6 @@ from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, chat
 
 
 @pytest.fixture
-async def model():
-    async with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 async def second():
     async with ScriptedServer() as server:
         yield server

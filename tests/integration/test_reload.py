@@ -18,12 +18,6 @@ from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, chat, 
 OLD_KEY, NEW_KEY = "sk-old-0123456789", "sk-new-9876543210"
 
 
-@pytest.fixture
-async def model():
-    async with ScriptedServer() as server:
-        yield server
-
-
 def held(content: str) -> tuple[asyncio.Event, Answer]:
     """An answer that comes when its gate is opened."""
     gate = asyncio.Event()

@@ -1,45 +1,12 @@
-"""What happens in a full and unruly room, with the daemon as a real process."""
+"""Rooms don't wait for each other, and users and limits are known over all of them."""
 
 from __future__ import annotations
 
-import time
-
-import pytest
-
 from tests.daemon import Daemon, Peer, settings
 from tests.servers import eventually
-from tests.unit.llm_client.scripted_server import ScriptedServer, chat
+from tests.unit.llm_client.scripted_server import Stall, chat
 
-
-@pytest.fixture
-async def model():
-    async with ScriptedServer() as server:
-        yield server
-
-
-async def test_list_of_a_thousand_people(tmp_path, nats_server, model):
-    """A user list of 1,000 people is taken in whole: whoever it calls muted is ignored (WHO-3)."""
-    people = [
-        {
-            "name": f"guest{number}",
-            "rank": 0,
-            "profile": {"image": "https://example.invalid/i.png", "text": "x" * 200},
-            "meta": {"afk": False, "muted": number == 999, "smuted": False, "aliases": ["a"] * 5},
-        }
-        for number in range(1000)
-    ]
-    config = settings(nats=nats_server.url, model=model.url)
-    async with Daemon(tmp_path, config) as daemon, Peer(nats_server.url) as room:
-        model.script(chat("Welcome all."))
-        await room.event("userlist", people)
-        await room.say("guest999", "RigBot: can you hear me?")
-        await room.say("guest998", "RigBot: and me?")
-        await room.hears(1)
-
-        assert room.texts == ["Welcome all."]
-        assert (await daemon.decided(2))["ignored_user"] == 1
-        assert daemon.metric("events_dropped_total") == 0
-        assert daemon.health()["rooms"]["RigRoom"]["roster"] == "known"
+AT_ONCE_SECONDS = 30.0  # half of the stall
 
 
 async def test_user_over_two_rooms(tmp_path, nats_server, model):
@@ -95,34 +62,47 @@ async def test_provoked_filters_are_not_free(tmp_path, nats_server, model):
         assert len(model.requests) == 4
 
 
-async def test_cooldown_in_mid_burst(tmp_path, nats_server, model):
-    """A `cooldown` event pauses the room and fails the line under way; later ones wait."""
-    # SEND-10, SEND-13
-    config = settings(nats=nats_server.url, model=model.url, replies={"confirm_seconds": 5})
-    async with Daemon(tmp_path, config) as daemon, Peer(nats_server.url) as room:
-        model.script(chat("First of all."), chat("And then."))
-        await room.say("alice", "RigBot: one?")
-        await room.hears(1)
-        refused_at = time.monotonic()
-        await room.event("cooldown", 1000)
-        await eventually(lambda: daemon.decisions().get("delivery_failed") == 1)
-        await room.say("bob", "RigBot: two?")
-        await room.hears(2)
+async def test_stalled_room(tmp_path, nats_server, model):
+    """A model that doesn't answer in one room delays nothing in another, nor the hearing and
+    deciding in its own, nor its private messages (REQ-6)."""
+    config = settings(
+        nats=nats_server.url,
+        model=model.url,
+        rooms=("Slow", "Quick"),
+        llm_api={"timeout_seconds": 60},
+        replies={"deadline_seconds": 60},
+        shutdown_grace_seconds=0.2,
+    )
+    async with (
+        Daemon(tmp_path, config) as daemon,
+        Peer(nats_server.url, channel="Slow") as slow,
+        Peer(nats_server.url, channel="Quick", answers=None) as quick,
+    ):
+        model.script(Stall(), chat("One."), chat("Two."), chat("Three."), chat("Privately."))
+        await slow.say("alice", "RigBot: are you there?")
+        await model.wait_for_requests(1)
 
-        assert time.monotonic() - refused_at >= 0.95
-        assert room.texts == ["First of all.", "And then."]
-        assert daemon.metric("deliveries_total", result="refused") == 1
+        for number in range(1, 4):
+            await quick.say("bob", f"RigBot: number {number}?")
+            await slow.hears(number, timeout=AT_ONCE_SECONDS)
+        await slow.pm("alice", "and here?")
+        await slow.hears(4, timeout=AT_ONCE_SECONDS)
+        assert slow.texts == ["One.", "Two.", "Three.", "Privately."]
+        rooms = [one.body["meta"]["channel"] for one in slow.said]
+        assert rooms == ["Quick", "Quick", "Quick", "Slow"]
+        assert slow.said[3].body["args"]["to"] == "alice"
 
+        for number in range(500):
+            await slow.say("carol", f"chatter {number}")
+        for number in range(7):
+            await slow.say(f"user{number}", "RigBot: me too?")
+        await eventually(lambda: daemon.decisions("Slow").get("queue_full") == 3)
 
-async def test_noflood_is_told(tmp_path, nats_server, model):
-    """`noflood` marks the room as muted in /health until a line of the bot's is seen again."""
-    # SEND-10
-    config = settings(nats=nats_server.url, model=model.url)
-    async with Daemon(tmp_path, config) as daemon, Peer(nats_server.url) as room:
-        model.script(chat("First of all."))
-        await room.event("noflood", {"action": "chat", "msg": "You have been muted"})
-        await eventually(lambda: daemon.health()["channels"] == {"RigRoom": "muted"})
-        await room.say("alice", "RigBot: one?")
-        await room.hears(1)
-        await room.say("RigBot", "First of all.")
-        await eventually(lambda: daemon.health()["channels"] == {"RigRoom": "active"})
+        assert daemon.decisions("Slow") == {"no_match": 500, "queue_full": 3, "replied": 1}
+        assert daemon.decisions("Quick") == {"replied": 3}
+        assert daemon.metric("reply_queue_depth", channel="Slow") == 4
+        assert daemon.metric("context_window_size", channel="Slow") == 100
+        assert daemon.is_ready
+        assert len(model.requests) == 5
+        daemon.terminate()
+        assert await daemon.wait() == 0

@@ -5,22 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
-import pytest
-
 from llm_bot.demo.stand_ins.model_server import StandInModelServer
 from tests.daemon import Daemon, Peer, settings
 from tests.servers import LOOPBACK, eventually, free_port
-from tests.unit.llm_client.scripted_server import Answer, ScriptedServer, Stall, chat, chat_body
+from tests.unit.llm_client.scripted_server import Answer, Stall, chat, chat_body
 
 GRACE_SECONDS = 1.0
 HUNG_SECONDS = 8.0  # 2 for the subscriptions, 5 for the last flush, 1 for the connection
 SLACK_SECONDS = 15.0  # for the end of an interpreter on a busy machine
-
-
-@pytest.fixture
-async def model():
-    async with ScriptedServer() as server:
-        yield server
 
 
 async def test_in_mid_reply(tmp_path, nats_server, model):

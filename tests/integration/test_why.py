@@ -10,19 +10,12 @@ import sys
 from typing import Any
 
 import nats
-import pytest
 
 from tests.daemon import ROOT, Daemon, Peer, settings
 from tests.servers import eventually
-from tests.unit.llm_client.scripted_server import ScriptedServer, chat
+from tests.unit.llm_client.scripted_server import chat
 
 TOKEN = "a-token-that-is-long-enough"
-
-
-@pytest.fixture
-async def model():
-    async with ScriptedServer() as server:
-        yield server
 
 
 async def told(daemon: Daemon, query: str = "", **headers: str) -> Any:
@@ -159,23 +152,3 @@ async def test_insights_are_published(tmp_path, nats_server, model):
             assert daemon.metric("insights_total", **labels) == 1
     finally:
         await client.close()
-
-
-@pytest.mark.parametrize(
-    ("answer", "outcome"),
-    [("Alien came out in 1979.", "replied"), ("My cat sleeps on the radiator.", "filtered")],
-)
-async def test_an_irrelevant_reply_is_not_said(tmp_path, nats_server, model, answer, outcome):
-    """Below `min_relevance` nothing is said, and the record says why (INS-3)."""
-    model.script(chat(answer))
-    whole = settings(
-        nats=nats_server.url, model=model.url, response_processing={"min_relevance": 0.3}
-    )
-    async with Daemon(tmp_path, whole) as daemon, Peer(nats_server.url) as peer:
-        await peer.say("alice", "RigBot: when did Alien come out?")
-        assert await daemon.decided(1) == {outcome: 1}
-        (decision,) = (await told(daemon))["decisions"][-1:]
-        assert decision["reply"]["relevance"] is not None
-        if outcome == "filtered":
-            assert "min_relevance" in decision["sentence"]
-            assert daemon.metric("responses_filtered_total", reason="irrelevant") == 1

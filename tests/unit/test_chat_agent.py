@@ -213,6 +213,19 @@ async def test_answer_that_is_not_said_names_its_reason(answer, outcome, reason)
 
 
 @pytest.mark.parametrize(
+    ("answer", "is_said"),
+    [("The film is a classic.", True), ("My cat sleeps on the radiator.", False)],
+)
+async def test_answer_without_relevance_is_not_said(answer, is_said):
+    """Below `min_relevance` it says nothing about what was asked; the value is noted (INS-3)."""
+    scene = Scene(answer, response_processing={"min_relevance": 0.3})
+    refused = NoReply(Outcome.FILTERED, "irrelevant")
+    assert await scene.ask() == (answer if is_said else refused)
+    assert scene.record.relevance is not None
+    assert (scene.record.relevance >= 0.3) is is_said
+
+
+@pytest.mark.parametrize(
     ("error", "outcome"),
     [
         (llm_client.ConnectionError("x"), Outcome.LLM_FAILED),
