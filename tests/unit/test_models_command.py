@@ -116,12 +116,3 @@ async def test_a_file_that_is_not_usable(tmp_path, capsys):
     path.write_text("nats: 1")
     assert await run(path) == 1
     assert "llm-bot check" in capsys.readouterr().err
-
-
-async def test_an_address_that_no_client_takes(configuration, capsys):
-    """What the client refuses is one line as well."""
-    path = configuration("http://localhost:1")
-    text = path.read_text().replace("api_key:", "extra_body: {messages: []}\n  api_key:")
-    path.write_text(text)
-    assert await run(path) == 1
-    assert "extra_body.messages" in capsys.readouterr().err
