@@ -15,7 +15,8 @@ class PendingReply:
     def __init__(self, subject: str, accept: Callable[[Event], bool] | None) -> None:
         self.subject = subject
         self._accept = accept
-        self._answer: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        # An error is a result, too: nobody may come for it, and asyncio would complain.
+        self._answer: asyncio.Future[Event | Exception] = asyncio.get_running_loop().create_future()
         self._unaccepted: Event | None = None
 
     def offer(self, event: Event) -> None:
@@ -25,7 +26,7 @@ class PendingReply:
         try:
             accepted = self._accept is None or self._accept(event)
         except Exception as exc:  # noqa: BLE001 - handed on, not handled
-            self._answer.set_exception(exc)
+            self._answer.set_result(exc)
             return
         if accepted:
             self._answer.set_result(event)
@@ -35,13 +36,16 @@ class PendingReply:
     def fail(self, error: Exception) -> None:
         """There will be no answer."""
         if not self._answer.done():
-            self._answer.set_exception(error)
+            self._answer.set_result(error)
 
     async def wait(self, timeout: float) -> Event:
         """The accepted answer; `timeout` is in seconds."""
-        done, _ = await asyncio.wait({self._answer}, timeout=timeout)
-        if done:
-            return self._answer.result()
+        await asyncio.wait({self._answer}, timeout=timeout)
+        if self._answer.done():
+            answer = self._answer.result()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
         self._answer.cancel()
         if self._unaccepted is not None:
             raise UnacceptedReplyError(self.subject, self._unaccepted.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -364,6 +365,21 @@ async def test_no_responder(bus):
     for accept in (None, lambda event: True):
         with pytest.raises(NoRespondersError):
             await asyncio.wait_for(bus.request("ask", b"", timeout=60, accept=accept), 5)
+
+
+@ON_ASKING_BUSES
+async def test_cancelled_request(bus, caplog):
+    """Who doesn't wait any longer for an answer that is an error leaves no complaint behind."""
+    for turns in range(20):
+        request = asyncio.create_task(bus.request("ask", b"", timeout=5))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        request.cancel()
+        await asyncio.wait({request})
+        if not request.cancelled():
+            request.exception()
+    gc.collect()
+    assert "asyncio" not in {record.name for record in caplog.records}
 
 
 @ON_ASKING_BUSES
