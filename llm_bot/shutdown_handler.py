@@ -69,7 +69,7 @@ def _handled(
     loop = asyncio.get_running_loop()
     before = signal.getsignal(number)
     try:
-        with suppress(NotImplementedError):
+        with suppress(NotImplementedError):  # on Windows, where the plain handler does alone
             loop.add_signal_handler(number, in_loop)
         if at_once is not None:
             # Takes the place of a handler that does nothing: the loop learns of the signal through
@@ -77,7 +77,7 @@ def _handled(
             signal.signal(number, at_once)
         yield
     finally:
-        with suppress(NotImplementedError):
+        with suppress(NotImplementedError):  # on Windows
             loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL if before is None else before)
 

@@ -63,7 +63,6 @@ class Capabilities:
         honours_stop: Ends an answer before a stop text.
         unknown_model: The error for a model it hasn't got; None if it answers all the same.
         wrong_key: The error for a wrong key; None if it checks no keys.
-        bounds_context: Refuses a prompt that is too long for the model.
         embeds: Makes embeddings.
     """
 
@@ -73,7 +72,6 @@ class Capabilities:
     honours_stop: bool = True
     unknown_model: type[LLMError] | None = ModelNotFoundError
     wrong_key: type[LLMError] | None = AuthenticationError
-    bounds_context: bool = False
     embeds: bool = False
 
 
@@ -86,19 +84,10 @@ class Doomed:
 
 
 class ProviderContract:
-    """Subclasses give `can`, the fixture `config`, and `doomed` and `slow` where they differ."""
+    """Subclasses give `can` and two fixtures, and `slow` where it differs: `config`, which works,
+    and `doomed`, a server of the test's own."""
 
     can: ClassVar[Capabilities] = Capabilities()
-
-    @pytest.fixture
-    def config(self) -> LLMConfig:
-        """A configuration that works."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def doomed(self) -> Doomed:
-        """A server of the test's own."""
-        raise NotImplementedError
 
     @pytest.fixture
     def slow(self) -> LLMRequest:
@@ -211,16 +200,6 @@ class ProviderContract:
         assert "sk-wrong-0123456789" not in f"{caught.value!r} {health}"
         assert not health.available
 
-    async def test_a_prompt_that_is_too_long_is_refused_once(self, config: LLMConfig) -> None:
-        """It isn't tried again, and the next request is answered as if nothing had been."""
-        if not self.can.bounds_context:
-            pytest.skip("this server takes prompts of any length")
-        async with LLMClient(config) as client:
-            with pytest.raises(ValidationError) as caught:
-                await client.generate(LLMRequest([Message("user", "word " * 4000)]))
-            _check_is_final(caught.value, config)
-            assert (await client.generate(LLMRequest([USER], max_tokens=CAP))).content
-
     async def test_models_are_listed(self, config: LLMConfig) -> None:
         """The list holds the model or is empty; it is the same when asked for anew."""
         async with LLMClient(config) as client:
@@ -303,6 +282,18 @@ class ProviderContract:
         assert before.latency_seconds is not None
         assert (after.available, after.latency_seconds) == (False, None)
         assert after.error
+
+
+class BoundedContextContract:
+    """For servers that refuse a prompt that is too long for the model."""
+
+    async def test_a_prompt_that_is_too_long_is_refused_once(self, config: LLMConfig) -> None:
+        """It isn't tried again, and the next request is answered as if nothing had been."""
+        async with LLMClient(config) as client:
+            with pytest.raises(ValidationError) as caught:
+                await client.generate(LLMRequest([Message("user", "word " * 4000)]))
+            _check_is_final(caught.value, config)
+            assert (await client.generate(LLMRequest([USER], max_tokens=CAP))).content
 
 
 async def _answer(client: LLMClient) -> LLMResponse:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -43,6 +44,18 @@ async def eventually(
         await asyncio.sleep(POLL_SECONDS)
 
 
+def comes_up(
+    process: subprocess.Popen[bytes], is_ready: Callable[[], bool], seconds: float
+) -> bool:
+    """Wait until it is ready; false if it has ended, or isn't after so many `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)  # there is nothing to wait on but asking
+    return True
+
+
 def _source(predicate: Callable[[], object]) -> str:
     try:
         return inspect.getsource(predicate).strip()
@@ -50,7 +63,7 @@ def _source(predicate: Callable[[], object]) -> str:
         return repr(predicate)
 
 
-class Server:
+class Server(ABC):
     """A process of its own on loopback. `config` is text for its configuration file.
 
     The port stays the same over `restart`, and so do its files.
@@ -66,12 +79,12 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def _command(self, binary: str, settings: Path) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _command(self, binary: str, settings: Path) -> list[str]: ...
 
+    @abstractmethod
     def _greets(self) -> bool:
         """Whether it is ready, seen from outside."""
-        raise NotImplementedError
 
     @property
     def log(self) -> str:
@@ -108,16 +121,13 @@ class Server:
         self._wait_ready()
 
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self._is_ready():
-            assert self._process is not None
+        assert self._process is not None
+        if not comes_up(self._process, self._is_ready, START_SECONDS):
             ended = self._process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                self.kill()
-                if ended and "address already in use" in self.log.lower():
-                    raise _PortTakenError(self.log)
-                raise RuntimeError(f"{self.program} didn't start:\n{self.log}")
-            time.sleep(POLL_SECONDS)
+            self.kill()
+            if ended and "address already in use" in self.log.lower():
+                raise _PortTakenError(self.log)
+            raise RuntimeError(f"{self.program} didn't start:\n{self.log}")
 
     def _is_ready(self) -> bool:
         try:

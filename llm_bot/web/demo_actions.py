@@ -41,15 +41,18 @@ Line = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
-class Order(msgspec.Struct, forbid_unknown_fields=True):
+class Order(Protocol):
     """The body of one control."""
 
     async def give(self, actions: DemoActions) -> None:
         """Have it done. Raises 400 for what wasn't offered."""
-        raise NotImplementedError
 
 
-class Say(Order):
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    """Whatever else stands in it is a mistake of the page."""
+
+
+class Say(_Body):
     user: Name
     text: Line
     pm: bool = False
@@ -59,7 +62,7 @@ class Say(Order):
         await actions.say(self.user, self.text, private=self.pm)
 
 
-class ChangeMedia(Order):
+class ChangeMedia(_Body):
     title: Name
 
     async def give(self, actions: DemoActions) -> None:
@@ -67,26 +70,26 @@ class ChangeMedia(Order):
         await actions.change_media(self.title)
 
 
-class Flood(Order):
+class Flood(_Body):
     async def give(self, actions: DemoActions) -> None:
         await actions.flood()
 
 
-class Mute(Order):
+class Mute(_Body):
     on: bool
 
     async def give(self, actions: DemoActions) -> None:
         await actions.mute(on=self.on)
 
 
-class SetModel(Order):
+class SetModel(_Body):
     mode: Mode
 
     async def give(self, actions: DemoActions) -> None:
         await actions.set_model(self.mode)
 
 
-class SetSpeed(Order):
+class SetSpeed(_Body):
     speed: float
 
     async def give(self, actions: DemoActions) -> None:

@@ -43,7 +43,7 @@ for folder, _, names in os.walk("/opt"):
 for name in ("pip", "setuptools", "wheel", "tests"):
     if os.path.exists(os.path.join(sysconfig.get_path("purelib"), name)):
         print("not needed:", name)
-for path in ("/tools", "/src", "/root/.cache", os.getcwd() + "/config.yaml"):
+for path in ("/tools", "/src", os.path.expanduser("~root/.cache"), os.getcwd() + "/config.yaml"):
     if os.path.exists(path):
         print("left over:", path)
 import llm_bot.cli.run, llm_bot.cli.healthcheck

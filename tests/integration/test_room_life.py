@@ -1,12 +1,10 @@
-"""Rooms don't wait for each other, and users and limits are known over all of them."""
+"""Users and limits are known over all rooms."""
 
 from __future__ import annotations
 
 from tests.daemon import Daemon, Peer, settings
 from tests.servers import eventually
-from tests.unit.llm_client.scripted_server import Stall, chat
-
-AT_ONCE_SECONDS = 30.0  # half of the stall
+from tests.unit.llm_client.scripted_server import chat
 
 
 async def test_user_over_two_rooms(tmp_path, nats_server, model):
@@ -60,49 +58,3 @@ async def test_provoked_filters_are_not_free(tmp_path, nats_server, model):
 
         assert room.texts == ["Fine, alice.", "Too."]
         assert len(model.requests) == 4
-
-
-async def test_stalled_room(tmp_path, nats_server, model):
-    """A model that doesn't answer in one room delays nothing in another, nor the hearing and
-    deciding in its own, nor its private messages (REQ-6)."""
-    config = settings(
-        nats=nats_server.url,
-        model=model.url,
-        rooms=("Slow", "Quick"),
-        llm_api={"timeout_seconds": 60},
-        replies={"deadline_seconds": 60},
-        shutdown_grace_seconds=0.2,
-    )
-    async with (
-        Daemon(tmp_path, config) as daemon,
-        Peer(nats_server.url, channel="Slow") as slow,
-        Peer(nats_server.url, channel="Quick", answers=None) as quick,
-    ):
-        model.script(Stall(), chat("One."), chat("Two."), chat("Three."), chat("Privately."))
-        await slow.say("alice", "RigBot: are you there?")
-        await model.wait_for_requests(1)
-
-        for number in range(1, 4):
-            await quick.say("bob", f"RigBot: number {number}?")
-            await slow.hears(number, timeout=AT_ONCE_SECONDS)
-        await slow.pm("alice", "and here?")
-        await slow.hears(4, timeout=AT_ONCE_SECONDS)
-        assert slow.texts == ["One.", "Two.", "Three.", "Privately."]
-        rooms = [one.body["meta"]["channel"] for one in slow.said]
-        assert rooms == ["Quick", "Quick", "Quick", "Slow"]
-        assert slow.said[3].body["args"]["to"] == "alice"
-
-        for number in range(500):
-            await slow.say("carol", f"chatter {number}")
-        for number in range(7):
-            await slow.say(f"user{number}", "RigBot: me too?")
-        await eventually(lambda: daemon.decisions("Slow").get("queue_full") == 3)
-
-        assert daemon.decisions("Slow") == {"no_match": 500, "queue_full": 3, "replied": 1}
-        assert daemon.decisions("Quick") == {"replied": 3}
-        assert daemon.metric("reply_queue_depth", channel="Slow") == 4
-        assert daemon.metric("context_window_size", channel="Slow") == 100
-        assert daemon.is_ready
-        assert len(model.requests) == 5
-        daemon.terminate()
-        assert await daemon.wait() == 0

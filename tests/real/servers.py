@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,12 +14,11 @@ import httpx
 
 from tests.real import tiny_model
 from tests.real.install import HOME, last_lines
-from tests.servers import LOOPBACK, free_port
+from tests.servers import LOOPBACK, comes_up, free_port
 
 KEY = "sk-test-key-of-no-worth"
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
-POLL_SECONDS = 0.05
 LOGS = HOME / "logs"
 
 
@@ -27,7 +26,7 @@ class StartError(Exception):
     """A server didn't start; the text says how its log ends."""
 
 
-class ModelServer:
+class ModelServer(ABC):
     """A process that speaks OpenAI's dialect. Subclasses say how it is started.
 
     The log is kept in `.real-servers/logs` until `remove` is told that nothing failed.
@@ -52,12 +51,12 @@ class ModelServer:
     def log(self) -> Path:
         return LOGS / f"{self.name}-{os.getpid()}-{self.port}.log"
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most write nothing
         """Write what it needs into `home`."""
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """What starts it on `port`."""
-        raise NotImplementedError
 
     def environment(self) -> Mapping[str, str]:
         """What it gets beside the path; no proxies, no keys, nobody's home."""
@@ -77,12 +76,9 @@ class ModelServer:
             self._process = subprocess.Popen(
                 self.command(), cwd=self.home, env=environment, stdout=output, stderr=output
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise StartError(f"{self.name} didn't start:\n{last_lines(self.log)}")
-            time.sleep(POLL_SECONDS)
+        if not comes_up(self._process, self._answers, START_SECONDS):
+            self.stop()
+            raise StartError(f"{self.name} didn't start:\n{last_lines(self.log)}")
 
     def _answers(self) -> bool:
         try:

@@ -9,7 +9,13 @@ from typing import ClassVar
 import pytest
 
 from llm_bot.llm_client import LLMClient, LLMConfig, LLMError, LLMRequest, ValidationError
-from tests.provider_contract import USER, Capabilities, Doomed, ProviderContract
+from tests.provider_contract import (
+    USER,
+    BoundedContextContract,
+    Capabilities,
+    Doomed,
+    ProviderContract,
+)
 from tests.real.conftest import StartServer
 from tests.real.servers import (
     KEY,
@@ -82,13 +88,13 @@ class TestMLXWithStrictTemplate(RealServerContract):
         return "strict"
 
 
-class TestLlamaCpp(RealServerContract):
+class TestLlamaCpp(RealServerContract, BoundedContextContract):
     """llama-cpp-python's server as a stranger that speaks like OpenAI."""
 
     kind = LlamaCppServer
     provider = "openai"
     key = KEY
-    can = Capabilities(unknown_model=None, bounds_context=True)
+    can = Capabilities(unknown_model=None)
 
 
 class TestLlamaCppWithStrictTemplate(TestLlamaCpp):

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.distributions import distributions
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = "llm_bot"
 PAGE = ROOT / "spec" / "spec-architecture-design.md"
@@ -29,16 +31,7 @@ IMPURE = {
     "threading",
     "time",
 }
-# Distributions whose package has another name.
-PACKAGES = {
-    "nats-py": "nats",
-    "PyYAML": "yaml",
-    "prometheus-client": "prometheus_client",
-    "httpx-aiohttp": "httpx_aiohttp",
-    "markdown-it-py": "markdown_it",
-    "python-json-logger": "pythonjsonlogger",
-}
-COMES_WITH = {"pydantic_core": "pydantic"}
+COMES_WITH = {"pydantic-core": "pydantic"}
 
 _ROW = re.compile(r"^\| (\d+) \| `(\w+)` \| (.+?) \| (.+?) \| (pure|-) \|$", re.MULTILINE)
 
@@ -240,8 +233,7 @@ def test_each_dependency_has_a_home_and_its_reason():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     entries = [*project["dependencies"], *project["optional-dependencies"]["redis"]]
     declared = [re.match(r"[\w-]+", entry)[0] for entry in entries]  # type: ignore[index]
-    used = {COMES_WITH.get(name, name) for name in homes()}
-    assert used == {PACKAGES.get(name, name) for name in declared}
+    assert {COMES_WITH.get(each, each) for each in distributions(homes())} == set(declared)
     reasons = PAGE.read_text().partition("Why each is a dependency")[2]
     for name in declared:
         assert f"\n| {name}" in reasons

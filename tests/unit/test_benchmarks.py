@@ -20,19 +20,11 @@ from llm_bot.demo.recording import read_recording
 from llm_bot.models import ChatLine, Dialect, Person
 from llm_bot.ports import Event
 from llm_bot.wire import ParsedEvent, parse_event
+from tests.distributions import distributions
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_795_219_265.25
 PUBLICATION = re.compile(rb"PUB (\S+) (\d+)\r\n")
-# Names of distributions that are imported by another one.
-IMPORTED_AS = {
-    "nats-py": "nats",
-    "PyYAML": "yaml",
-    "prometheus-client": "prometheus_client",
-    "httpx-aiohttp": "httpx_aiohttp",
-    "markdown-it-py": "markdown_it",
-    "python-json-logger": "pythonjsonlogger",
-}
 
 
 def publications(data: bytes) -> list[tuple[str, bytes]]:
@@ -148,10 +140,8 @@ def test_newcomers_join_and_speak():
 
 def test_the_yardstick_imports_every_library_that_the_daemon_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = [re.split(r"[\[<>=]", each)[0] for each in project["dependencies"]]
-    assert {IMPORTED_AS.get(name, name) for name in names} == {
-        library.partition(".")[0] for library in LIBRARIES
-    }
+    declared = {re.split(r"[\[<>=]", each)[0] for each in project["dependencies"]}
+    assert distributions(each.partition(".")[0] for each in LIBRARIES) == declared
 
 
 # --- the page ---

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from llm_bot.demo.recording import RecordedEvent
@@ -74,12 +73,7 @@ class StandInConnector:
             await self._listen(self.address.command_subjects(), self._on_command)
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         while self._subscriptions:
             await self._subscriptions.pop().unsubscribe()
 

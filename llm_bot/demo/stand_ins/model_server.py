@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from aiohttp import web
@@ -82,12 +81,7 @@ class StandInModelServer:
         self.port = int(self._runner.addresses[0][1])
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.mode = "ok"  # requests that hang would hold up the end
         await self._runner.cleanup()
 

@@ -25,7 +25,7 @@ from llm_bot.llm_client import (
 )
 from llm_bot.llm_client.adapters import ADAPTER_REGISTRY
 from tests.fakes import ManualClock
-from tests.provider_contract import Capabilities, Doomed, ProviderContract
+from tests.provider_contract import BoundedContextContract, Capabilities, Doomed, ProviderContract
 from tests.unit.llm_client.pretend_server import MODEL, SLOWLY, VISION, PretendServer
 from tests.unit.llm_client.scripted_server import Answer, chat
 from tests.unit.llm_client.support import KEY, config, request
@@ -51,10 +51,10 @@ def client_of(provider, url, **changes):
     return LLMClient(made, clock=ManualClock(passes_up_to=math.inf))
 
 
-class TestContract(ProviderContract):
+class TestContract(ProviderContract, BoundedContextContract):
     """What every provider promises, by the suite that real servers are asked as well."""
 
-    can = Capabilities(bounds_context=True, embeds=True)
+    can = Capabilities(embeds=True)
 
     @pytest.fixture(params=["", STRICT], ids=["any turns", "strict turns"])
     def config(self, provider, pretended, request):
